@@ -1,0 +1,107 @@
+package discovery
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// A Snapshot holds all endpoints of a target at one moment. It is complete and
+// immutable, never a delta. An empty Snapshot is an answer like any other: the
+// source read successfully that nothing serves the target.
+type Snapshot struct {
+	// Endpoints are sorted by address and then by UID, without repetitions of
+	// one address and port. They hold the endpoints that are not ready, too.
+	Endpoints []Endpoint
+	// LocalOnly is the Service's internalTrafficPolicy "Local": only endpoints
+	// on the client's own node may be used.
+	LocalOnly bool
+	// Reason says why there are no endpoints where the source knows: it wraps
+	// ErrServiceNotFound or ErrPortNotFound. Nil when there are some, or when
+	// the Service merely has no pods.
+	Reason error
+}
+
+// NewSnapshot sorts endpoints and returns them as a Snapshot, which owns the
+// slice from then on.
+func NewSnapshot(endpoints []Endpoint) *Snapshot {
+	slices.SortFunc(endpoints, func(a, b Endpoint) int {
+		if c := a.Addr.Compare(b.Addr); c != 0 {
+			return c
+		}
+		return strings.Compare(a.UID, b.UID)
+	})
+	return &Snapshot{Endpoints: endpoints}
+}
+
+// Equal reports whether s and o say the same.
+func (s *Snapshot) Equal(o *Snapshot) bool {
+	if s == nil || o == nil {
+		return s == o
+	}
+	return s.LocalOnly == o.LocalOnly && errorText(s.Reason) == errorText(o.Reason) &&
+		slices.EqualFunc(s.Endpoints, o.Endpoints, func(a, b Endpoint) bool { return a.Equal(&b) })
+}
+
+// Ready counts the endpoints that are ready.
+func (s *Snapshot) Ready() int {
+	n := 0
+	for i := range s.Endpoints {
+		if s.Endpoints[i].Ready {
+			n++
+		}
+	}
+	return n
+}
+
+// Unusable returns the error for a request to target when none of the
+// Snapshot's endpoints may be used. It wraps the Snapshot's Reason or, where
+// there is none, ErrNoEndpoints.
+func (s *Snapshot) Unusable(target Target) error {
+	switch {
+	case s.Reason != nil:
+		return s.Reason
+	case len(s.Endpoints) == 0:
+		return fmt.Errorf("%s: %w: it has no pods", target, ErrNoEndpoints)
+	case s.LocalOnly:
+		return fmt.Errorf("%s: %w: internalTrafficPolicy is Local and none of its %d endpoints (%d ready) is known to run on this node",
+			target, ErrNoEndpoints, len(s.Endpoints), s.Ready())
+	default:
+		return fmt.Errorf("%s: %w: %d of its %d endpoints are ready", target, ErrNoEndpoints, s.Ready(), len(s.Endpoints))
+	}
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// Errors that a caller can tell apart with errors.Is. The errors that wrap them
+// name the target, what was asked of whom, and what would help.
+var (
+	// ErrServiceNotFound says that there is no such Service.
+	ErrServiceNotFound = errors.New("no such service")
+	// ErrPortNotFound says that the Service has no such port, or that the
+	// target names none and the Service has several. The text lists them.
+	ErrPortNotFound = errors.New("no such port")
+	// ErrNoEndpoints says that the Service is there and none of its endpoints
+	// may be used now.
+	ErrNoEndpoints = errors.New("no endpoint ready")
+	// ErrForbidden says that the source refused to tell (HTTP status 403). The
+	// text holds the rule that would allow it.
+	ErrForbidden = errors.New("forbidden")
+	// ErrUnavailable says that the process has no source of this kind at all,
+	// for example because it does not run in a cluster.
+	ErrUnavailable = errors.New("source unavailable")
+	// ErrClosed says that the subscription has been closed.
+	ErrClosed = errors.New("closed")
+)
+
+// Lasting reports whether err will stay until a person does something about
+// it, so that a request had better fail at once than wait for it to pass.
+func Lasting(err error) bool {
+	return errors.Is(err, ErrForbidden) || errors.Is(err, ErrUnavailable)
+}

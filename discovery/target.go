@@ -1,0 +1,316 @@
+package discovery
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// The schemes of targets.
+const (
+	SchemeKubernetes = "k8s"      // the Kubernetes API
+	SchemeHeadless   = "headless" // DNS of a headless Service
+	SchemeStatic     = "static"   // a fixed list of addresses
+)
+
+// aliasKubernetes is the scheme of kuberesolver, whose users can keep it.
+const aliasKubernetes = "kubernetes"
+
+// A Target is a parsed name. Targets are comparable.
+//
+//	k8s:///SERVICE[.NAMESPACE[.svc[.DOMAIN]]][:PORT]
+//	headless:///SERVICE[.NAMESPACE[.svc[.DOMAIN]]][:PORT] or headless:///HOST[:PORT]
+//	static:///ADDRESS:PORT[,ADDRESS:PORT...]
+type Target struct {
+	// Scheme is one of the Scheme constants.
+	Scheme string
+	// Service, Namespace and Domain name a Service. An empty Namespace is the
+	// pod's own, an empty Domain that of the cluster.
+	Service, Namespace, Domain string
+	// Name is what a target names that is no Service: the host of a headless
+	// target that does not read as one, or the list of a static target.
+	Name string
+	// Port is the port of the Service; its zero value is the only one.
+	Port Port
+}
+
+// A Port is given by name or by number, or left out.
+type Port struct {
+	Name   string
+	Number uint16
+}
+
+// IsZero reports whether the port was left out.
+func (p Port) IsZero() bool { return p == Port{} }
+
+// String returns the name, the number, or nothing.
+func (p Port) String() string {
+	if p.Number != 0 {
+		return strconv.Itoa(int(p.Number))
+	}
+	return p.Name
+}
+
+// String returns the target in the form that ParseTarget reads.
+func (t Target) String() string {
+	var b strings.Builder
+	b.WriteString(t.Scheme)
+	b.WriteString(":///")
+	b.WriteString(t.Host())
+	if !t.Port.IsZero() {
+		b.WriteByte(':')
+		b.WriteString(t.Port.String())
+	}
+	return b.String()
+}
+
+// Host returns the target without its scheme and port, as a user would write
+// it in a URL.
+func (t Target) Host() string {
+	switch {
+	case t.Service == "":
+		return t.Name
+	case t.Namespace == "":
+		return t.Service
+	case t.Domain == "":
+		return t.Service + "." + t.Namespace
+	default:
+		return t.Service + "." + t.Namespace + ".svc." + t.Domain
+	}
+}
+
+// A TargetError says what is wrong with a target, and where.
+type TargetError struct {
+	// Target is what was to be parsed.
+	Target string
+	// Offset is the index in Target of the first byte that is wrong.
+	Offset int
+	// Problem says what is wrong there.
+	Problem string
+}
+
+// Error implements error.
+func (e *TargetError) Error() string {
+	return fmt.Sprintf("target %q: at %q: %s", e.Target, e.Target[min(e.Offset, len(e.Target)):], e.Problem)
+}
+
+// ParseTarget parses a target. The scheme kubernetes is an alias of k8s; with
+// either, the forms of kuberesolver are read, too: SCHEME://SERVICE[:PORT] and
+// SCHEME://NAMESPACE/SERVICE[:PORT]. An error is a *TargetError.
+func ParseTarget(s string) (Target, error) {
+	p := targetParser{whole: s}
+	scheme, rest, found := strings.Cut(s, "://")
+	if !found {
+		return Target{}, p.fail(0, "no scheme: write k8s:///, headless:/// or static:/// before the name")
+	}
+	p.offset = len(s) - len(rest)
+	if i := strings.IndexAny(rest, "?#"); i >= 0 {
+		return Target{}, p.fail(p.offset+i, "unknown parameters")
+	}
+	authority, name, found := strings.Cut(rest, "/")
+	if !found {
+		name = ""
+	}
+	switch scheme {
+	case SchemeKubernetes, aliasKubernetes:
+		return p.kubernetes(authority, name)
+	case SchemeHeadless, SchemeStatic:
+		if authority != "" {
+			return Target{}, p.fail(p.offset, "a host before the name: write three slashes, "+scheme+":///"+authority)
+		}
+		p.offset++
+		if scheme == SchemeStatic {
+			return p.static(name)
+		}
+		return p.headless(name)
+	default:
+		return Target{}, p.fail(0, fmt.Sprintf("unknown scheme %q: known are k8s, kubernetes, headless and static", scheme))
+	}
+}
+
+// A targetParser remembers where in the whole text it is.
+type targetParser struct {
+	whole  string
+	offset int // of what is parsed next
+}
+
+func (p *targetParser) fail(offset int, problem string) error {
+	return &TargetError{Target: p.whole, Offset: offset, Problem: problem}
+}
+
+func (p *targetParser) kubernetes(authority, name string) (Target, error) {
+	if authority == "" { // k8s:///NAME
+		p.offset++
+		return p.service(Target{Scheme: SchemeKubernetes}, name)
+	}
+	if name == "" { // kubernetes://NAME or kubernetes://NAME/
+		return p.service(Target{Scheme: SchemeKubernetes}, authority)
+	}
+	// kubernetes://NAMESPACE/SERVICE[:PORT]
+	if err := p.label(p.offset, "namespace", authority); err != nil {
+		return Target{}, err
+	}
+	p.offset += len(authority) + 1
+	t, err := p.service(Target{Scheme: SchemeKubernetes}, name)
+	if err != nil {
+		return Target{}, err
+	}
+	if t.Namespace != "" {
+		return Target{}, p.fail(p.offset, fmt.Sprintf("the namespace is given twice, as %q and as %q", authority, t.Namespace))
+	}
+	t.Namespace = authority
+	return t, nil
+}
+
+func (p *targetParser) headless(name string) (Target, error) {
+	host, port, err := p.splitPort(name)
+	if err != nil {
+		return Target{}, err
+	}
+	if labels := strings.Split(host, "."); len(labels) > 2 && labels[2] != "svc" {
+		if err := p.hostname(host); err != nil {
+			return Target{}, err
+		}
+		return Target{Scheme: SchemeHeadless, Name: strings.ToLower(strings.TrimSuffix(host, ".")), Port: port}, nil
+	}
+	return p.service(Target{Scheme: SchemeHeadless}, name)
+}
+
+// service parses SERVICE[.NAMESPACE[.svc[.DOMAIN]]][:PORT] into t.
+func (p *targetParser) service(t Target, name string) (Target, error) {
+	host, port, err := p.splitPort(name)
+	if err != nil {
+		return Target{}, err
+	}
+	if host == "" {
+		return Target{}, p.fail(p.offset, "no service name")
+	}
+	t.Port = port
+	labels := strings.SplitN(strings.TrimSuffix(host, "."), ".", 4)
+	what := []string{"service", "namespace", "", ""}
+	at := p.offset
+	for i, label := range labels {
+		switch i {
+		case 0, 1:
+			if err := p.label(at, what[i], label); err != nil {
+				return Target{}, err
+			}
+		case 2:
+			if label != "svc" {
+				return Target{}, p.fail(at, `a Service's name goes on with "svc" after its namespace`)
+			}
+		case 3:
+			for _, l := range strings.Split(label, ".") {
+				if err := p.label(at, "domain", l); err != nil {
+					return Target{}, err
+				}
+			}
+			t.Domain = label
+		}
+		at += len(label) + 1
+	}
+	t.Service = labels[0]
+	if len(labels) > 1 {
+		t.Namespace = labels[1]
+	}
+	return t, nil
+}
+
+func (p *targetParser) static(list string) (Target, error) {
+	at := p.offset
+	for _, a := range strings.Split(list, ",") {
+		if _, err := netip.ParseAddrPort(a); err != nil {
+			return Target{}, p.fail(at, "want ADDRESS:PORT with an IP address, such as 10.0.0.1:8080 or [2001:db8::1]:8080")
+		}
+		at += len(a) + 1
+	}
+	return Target{Scheme: SchemeStatic, Name: list}, nil
+}
+
+// splitPort splits HOST[:PORT].
+func (p *targetParser) splitPort(s string) (string, Port, error) {
+	host, text, found := strings.Cut(s, ":")
+	if !found {
+		return host, Port{}, nil
+	}
+	at := p.offset + len(host) + 1
+	port, problem := parsePort(text)
+	if problem != "" {
+		return "", Port{}, p.fail(at, problem)
+	}
+	return host, port, nil
+}
+
+// ParsePort parses a port name or number.
+func ParsePort(s string) (Port, error) {
+	port, problem := parsePort(s)
+	if problem != "" {
+		return Port{}, fmt.Errorf("port %q: %s", s, problem)
+	}
+	return port, nil
+}
+
+func parsePort(s string) (_ Port, problem string) {
+	if s == "" {
+		return Port{}, "no port after the colon"
+	}
+	if strings.Trim(s, "0123456789") == "" {
+		n, err := strconv.ParseUint(s, 10, 16)
+		if err != nil || n == 0 {
+			return Port{}, "a port number lies between 1 and 65535"
+		}
+		return Port{Number: uint16(n)}, ""
+	}
+	if problem := checkLabel("port name", s); problem != "" {
+		return Port{}, problem
+	}
+	return Port{Name: s}, ""
+}
+
+func (p *targetParser) label(at int, what, label string) error {
+	if problem := checkLabel(what, label); problem != "" {
+		return p.fail(at, problem)
+	}
+	return nil
+}
+
+// checkLabel holds s against the rule for the names of Services, namespaces and
+// ports, a DNS label (RFC 1123). Service names may start with a digit since
+// Kubernetes 1.37.
+func checkLabel(what, s string) string {
+	switch {
+	case s == "":
+		return "the " + what + " is empty"
+	case len(s) > 63:
+		return fmt.Sprintf("the %s is %d characters long, 63 is the limit", what, len(s))
+	case s[0] == '-' || s[len(s)-1] == '-':
+		return "the " + what + " begins or ends with '-'"
+	}
+	for _, c := range s {
+		switch {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-':
+		case 'A' <= c && c <= 'Z':
+			return fmt.Sprintf("the %s holds the capital letter %q; Kubernetes names are lower case", what, c)
+		default:
+			return fmt.Sprintf("the %s holds %q; allowed are a-z, 0-9 and '-'", what, c)
+		}
+	}
+	return ""
+}
+
+// hostname holds host against the rule for host names, with the underscore that
+// is common in DNS.
+func (p *targetParser) hostname(host string) error {
+	if len(host) > 253 {
+		return p.fail(p.offset, fmt.Sprintf("the host name is %d characters long, 253 is the limit", len(host)))
+	}
+	at := p.offset
+	for _, label := range strings.Split(strings.TrimSuffix(host, "."), ".") {
+		if problem := checkLabel("host name", strings.ToLower(strings.ReplaceAll(label, "_", "x"))); problem != "" {
+			return p.fail(at, problem)
+		}
+		at += len(label) + 1
+	}
+	return nil
+}

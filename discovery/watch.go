@@ -1,0 +1,239 @@
+package discovery
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"sync"
+)
+
+// Watch subscribes to target. All subscriptions of a process to one target of
+// one source share a single run of [Source.Watch]: the first one starts it, the
+// last one to close ends it. Watch itself does not block and cannot fail.
+func Watch(source Source, target Target) *Subscription {
+	if c, ok := source.(canonicalizer); ok {
+		target = c.Canonical(target)
+	}
+	return &Subscription{watch: shared.join(source, target), closed: make(chan struct{})}
+}
+
+// A Subscription is one user's part in a shared watch. Its methods may be
+// called from any goroutine; First and View by many at once, Next by one.
+type Subscription struct {
+	watch  *watch
+	seen   uint64        // the version that Next returned last; owned by its caller
+	once   sync.Once     // for Close
+	closed chan struct{} // closed by Close
+}
+
+// Target returns the target in the form that its source shares it under.
+func (s *Subscription) Target() Target { return s.watch.key.target }
+
+// View returns the present state, which may be empty.
+func (s *Subscription) View() View {
+	view, _, _ := s.watch.state()
+	return view
+}
+
+// Next waits for a View that the Subscription has not returned yet. It skips
+// those in between when its caller is slow. The error is ErrClosed or ctx's.
+func (s *Subscription) Next(ctx context.Context) (View, error) {
+	for {
+		view, version, changed := s.watch.state()
+		if version > s.seen && !s.isClosed() {
+			s.seen = version
+			return view, nil
+		}
+		if err := s.wait(ctx, changed); err != nil {
+			return View{}, err
+		}
+	}
+}
+
+// First waits for the first Snapshot, which is at hand in all but the first
+// moments. When ctx ends before that, the error says what the source was
+// waiting for; a lasting error (see [Lasting]) is returned at once.
+func (s *Subscription) First(ctx context.Context) (*Snapshot, error) {
+	for {
+		view, _, changed := s.watch.state()
+		switch {
+		case s.isClosed():
+			return nil, ErrClosed
+		case view.Snapshot != nil:
+			return view.Snapshot, nil
+		case Lasting(view.Err):
+			return nil, view.Err
+		}
+		if err := s.wait(ctx, changed); err != nil {
+			if view := s.View(); view.Err != nil {
+				return nil, fmt.Errorf("%w while waiting for the endpoints of %s: %w", err, s.Target(), view.Err)
+			}
+			return nil, fmt.Errorf("%w while waiting for the endpoints of %s", err, s.Target())
+		}
+	}
+}
+
+// Refresh hints to the source that the last Snapshot may be out of date.
+func (s *Subscription) Refresh() {
+	select {
+	case s.watch.refresh <- struct{}{}:
+	default: // one hint is waiting already
+	}
+}
+
+// Close leaves the watch. The last to leave waits until the source has ended.
+// Close may be called more than once, and makes a waiting Next or First return
+// ErrClosed.
+func (s *Subscription) Close() {
+	s.once.Do(func() {
+		close(s.closed)
+		shared.leave(s.watch)
+	})
+}
+
+func (s *Subscription) isClosed() bool {
+	select {
+	case <-s.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+func (s *Subscription) wait(ctx context.Context, changed <-chan struct{}) error {
+	select {
+	case <-changed:
+		return nil
+	case <-s.closed:
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// shared holds the running watches of the process. It is no setting: nothing
+// about it can be chosen, and it is empty when nobody watches.
+var shared = registry{watches: make(map[watchKey]*watch)}
+
+type registry struct {
+	mu      sync.Mutex
+	watches map[watchKey]*watch // guarded by mu
+}
+
+type watchKey struct {
+	source Source
+	target Target
+}
+
+func (r *registry) join(source Source, target Target) *watch {
+	key := watchKey{source, target}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	// A source whose values cannot be compared cannot be found again either.
+	comparable := reflect.TypeOf(source).Comparable()
+	if comparable {
+		if w, ok := r.watches[key]; ok {
+			w.users++
+			return w
+		}
+	}
+	w := startWatch(key)
+	if comparable {
+		r.watches[key] = w
+	}
+	return w
+}
+
+func (r *registry) leave(w *watch) {
+	r.mu.Lock()
+	w.users--
+	last := w.users == 0
+	if last && reflect.TypeOf(w.key.source).Comparable() {
+		delete(r.watches, w.key)
+	}
+	r.mu.Unlock()
+	if last {
+		w.stop()
+	}
+}
+
+// A watch is one run of a source. It implements Receiver.
+type watch struct {
+	// Set at the start and read-only.
+	key     watchKey
+	stop    func() // ends the source and waits for it
+	refresh chan struct{}
+
+	users int // guarded by the registry's mu
+
+	mu      sync.Mutex
+	view    View          // guarded by mu
+	version uint64        // counts the changes of view; guarded by mu
+	changed chan struct{} // closed at the next change of view; guarded by mu
+}
+
+func startWatch(key watchKey) *watch {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	w := &watch{
+		key:     key,
+		users:   1,
+		refresh: make(chan struct{}, 1),
+		changed: make(chan struct{}),
+		stop: func() {
+			cancel()
+			<-ended
+		},
+	}
+	go func() {
+		defer close(ended)
+		key.source.Watch(ctx, key.target, w)
+	}()
+	return w
+}
+
+func (w *watch) state() (View, uint64, <-chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.view, w.version, w.changed
+}
+
+// Update implements Receiver. A read that brings nothing new wakes nobody.
+func (w *watch) Update(s *Snapshot) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.view.Err != nil {
+		slog.Info("sidestep: discovery recovered", "target", w.key.target.String(), "endpoints", len(s.Endpoints))
+	} else if s.Equal(w.view.Snapshot) {
+		return
+	}
+	if s.Equal(w.view.Snapshot) {
+		s = w.view.Snapshot // users may compare pointers to see that nothing changed
+	}
+	w.set(View{Snapshot: s})
+}
+
+// Error implements Receiver.
+func (w *watch) Error(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if errorText(err) == errorText(w.view.Err) {
+		return
+	}
+	if w.view.Err == nil || Lasting(err) {
+		slog.Warn("sidestep: discovery failed", "target", w.key.target.String(), "keeping_last_endpoints", w.view.Snapshot != nil, "error", err)
+	}
+	w.set(View{Snapshot: w.view.Snapshot, Err: err})
+}
+
+// Refresh implements Receiver.
+func (w *watch) Refresh() <-chan struct{} { return w.refresh }
+
+// set is called with mu held.
+func (w *watch) set(v View) {
+	w.view = v
+	w.version++
+	close(w.changed)
+	w.changed = make(chan struct{})
+}
