@@ -92,7 +92,10 @@ type TargetError struct {
 
 // Error implements error.
 func (e *TargetError) Error() string {
-	return fmt.Sprintf("target %q: at %q: %s", e.Target, e.Target[min(e.Offset, len(e.Target)):], e.Problem)
+	if e.Offset >= len(e.Target) {
+		return fmt.Sprintf("target %q: at the end: %s", e.Target, e.Problem)
+	}
+	return fmt.Sprintf("target %q: at %q: %s", e.Target, e.Target[e.Offset:], e.Problem)
 }
 
 // ParseTarget parses a target. The scheme kubernetes is an alias of k8s; with
@@ -136,7 +139,7 @@ type targetParser struct {
 }
 
 func (p *targetParser) fail(offset int, problem string) error {
-	return &TargetError{Target: p.whole, Offset: offset, Problem: problem}
+	return &TargetError{Target: p.whole, Offset: min(offset, len(p.whole)), Problem: problem}
 }
 
 func (p *targetParser) kubernetes(authority, name string) (Target, error) {
@@ -172,7 +175,11 @@ func (p *targetParser) headless(name string) (Target, error) {
 		if err := p.hostname(host); err != nil {
 			return Target{}, err
 		}
-		return Target{Scheme: SchemeHeadless, Name: strings.ToLower(strings.TrimSuffix(host, ".")), Port: port}, nil
+		host = strings.ToLower(strings.TrimSuffix(host, "."))
+		if strings.Count(host, ".") < 2 {
+			host += "." // without it, the name would read as that of a Service
+		}
+		return Target{Scheme: SchemeHeadless, Name: host, Port: port}, nil
 	}
 	return p.service(Target{Scheme: SchemeHeadless}, name)
 }
