@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"reflect"
 	"sync"
 )
 
@@ -109,52 +108,6 @@ func (s *Subscription) wait(ctx context.Context, changed <-chan struct{}) error 
 		return ErrClosed
 	case <-ctx.Done():
 		return ctx.Err()
-	}
-}
-
-// shared holds the running watches of the process. It is no setting: nothing
-// about it can be chosen, and it is empty when nobody watches.
-var shared = registry{watches: make(map[watchKey]*watch)}
-
-type registry struct {
-	mu      sync.Mutex
-	watches map[watchKey]*watch // guarded by mu
-}
-
-type watchKey struct {
-	source Source
-	target Target
-}
-
-func (r *registry) join(source Source, target Target) *watch {
-	key := watchKey{source, target}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	// A source whose values cannot be compared cannot be found again either.
-	comparable := reflect.TypeOf(source).Comparable()
-	if comparable {
-		if w, ok := r.watches[key]; ok {
-			w.users++
-			return w
-		}
-	}
-	w := startWatch(key)
-	if comparable {
-		r.watches[key] = w
-	}
-	return w
-}
-
-func (r *registry) leave(w *watch) {
-	r.mu.Lock()
-	w.users--
-	last := w.users == 0
-	if last && reflect.TypeOf(w.key.source).Comparable() {
-		delete(r.watches, w.key)
-	}
-	r.mu.Unlock()
-	if last {
-		w.stop()
 	}
 }
 
