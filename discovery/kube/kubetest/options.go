@@ -13,6 +13,7 @@ type listOptions struct {
 	filter
 	watch         bool
 	revision      int64 // 0: any
+	revisionGiven bool
 	match         string
 	bookmarks     bool
 	initialEvents *bool // nil: not said
@@ -37,6 +38,7 @@ func parseListOptions(f filter, query url.Values) (listOptions, error) {
 		return o, err
 	}
 	if text := query.Get("resourceVersion"); text != "" {
+		o.revisionGiven = true
 		if o.revision, err = strconv.ParseInt(text, 10, 64); err != nil || o.revision < 0 {
 			return o, fmt.Errorf("invalid resource version %q", text)
 		}
@@ -79,8 +81,12 @@ func (o listOptions) validateList() *status {
 		return invalid("sendInitialEvents", "sendInitialEvents is forbidden for list")
 	case o.match == "":
 		return nil
+	case !o.revisionGiven:
+		return invalid("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided")
 	case o.match != "Exact" && o.match != "NotOlderThan":
 		return invalid("resourceVersionMatch", fmt.Sprintf("unsupported value %q", o.match))
+	case o.match == "Exact" && o.revision == 0:
+		return invalid("resourceVersionMatch", `resourceVersionMatch "exact" is forbidden for resourceVersion "0"`)
 	}
 	return nil
 }

@@ -1,0 +1,85 @@
+package grpcbalancer_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"net"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/peer"
+
+	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/balancer/grpcbalancer"
+)
+
+// serve starts a server on a loopback address.
+func serve() (addr string, stop func()) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	server := grpc.NewServer()
+	healthpb.RegisterHealthServer(server, health.NewServer())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = server.Serve(listener)
+	}()
+	return listener.Addr().String(), func() {
+		server.GracefulStop()
+		<-ended
+	}
+}
+
+// In a cluster the target is k8s:///SERVICE.NAMESPACE:PORT. A fixed list of
+// addresses takes the same way.
+func ExampleDialOptions() {
+	one, stopOne := serve()
+	defer stopOne()
+	two, stopTwo := serve()
+	defer stopTwo()
+
+	conn, err := grpc.NewClient("static:///"+one+","+two, append(grpcbalancer.DialOptions(balancer.Config{}),
+		grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+	if err != nil {
+		panic(err)
+	}
+	defer conn.Close()
+
+	answer, err := healthpb.NewHealthClient(conn).Check(context.Background(), &healthpb.HealthCheckRequest{})
+	fmt.Println(answer.GetStatus(), err)
+	// Output: SERVING <nil>
+}
+
+// A service config given after DialOptions takes the place of theirs, here to
+// add retries.
+func ExampleDialOptions_serviceConfig() {
+	one, stop := serve()
+	defer stop()
+	conn, err := grpc.NewClient("static:///"+one, append(grpcbalancer.DialOptions(balancer.Config{}),
+		grpc.WithDefaultServiceConfig(`{
+			"loadBalancingConfig": [{"sidestep": {"policy": "round_robin"}}],
+			"methodConfig": [{
+				"name": [{"service": "grpc.health.v1.Health"}],
+				"retryPolicy": {
+					"maxAttempts": 3, "initialBackoff": "0.01s", "maxBackoff": "0.1s", "backoffMultiplier": 2,
+					"retryableStatusCodes": ["UNAVAILABLE"]
+				}
+			}]
+		}`),
+		grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+	if err != nil {
+		panic(err)
+	}
+	defer conn.Close()
+
+	// Which server it was is what gRPC's package peer is for.
+	var served peer.Peer
+	_, err = healthpb.NewHealthClient(conn).Check(context.Background(), &healthpb.HealthCheckRequest{}, grpc.Peer(&served))
+	fmt.Println(served.Addr.String() == one, err)
+	// Output: true <nil>
+}

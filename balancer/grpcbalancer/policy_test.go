@@ -1,0 +1,220 @@
+package grpcbalancer_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+
+	gbalancer "google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/connectivity"
+	grpcresolver "google.golang.org/grpc/resolver"
+
+	"github.com/sidestep-lb/sidestep/balancer/grpcbalancer"
+)
+
+// A channel is a gbalancer.ClientConn without a network. The test plays gRPC.
+type channel struct {
+	gbalancer.ClientConn
+	subConns []*subConn
+
+	mu     sync.Mutex
+	states []gbalancer.State // guarded by mu
+}
+
+func (c *channel) NewSubConn(_ []grpcresolver.Address, opts gbalancer.NewSubConnOptions) (gbalancer.SubConn, error) {
+	sc := &subConn{listener: opts.StateListener}
+	c.subConns = append(c.subConns, sc)
+	return sc, nil
+}
+
+func (c *channel) UpdateState(s gbalancer.State) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.states = append(c.states, s)
+}
+
+// heard returns how many states the channel was told, and the last.
+func (c *channel) heard() (int, gbalancer.State) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.states), c.states[len(c.states)-1]
+}
+
+type subConn struct {
+	gbalancer.SubConn
+	listener func(gbalancer.SubConnState)
+	shutdown int
+}
+
+func (s *subConn) Connect()  {}
+func (s *subConn) Shutdown() { s.shutdown++ }
+
+func (s *subConn) RegisterHealthListener(listener func(gbalancer.SubConnState)) {
+	listener(gbalancer.SubConnState{ConnectivityState: connectivity.Ready})
+}
+
+func (s *subConn) becomes(state connectivity.State, err error) {
+	s.listener(gbalancer.SubConnState{ConnectivityState: state, ConnectionError: err})
+}
+
+// build makes a policy with n endpoints.
+func build(t *testing.T, n int, config string) (gbalancer.Balancer, *channel) {
+	t.Helper()
+	builder := gbalancer.Get(grpcbalancer.Name)
+	parsed, err := builder.(gbalancer.ConfigParser).ParseConfig(json.RawMessage(config))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cc := &channel{}
+	b := builder.Build(cc, gbalancer.BuildOptions{})
+	t.Cleanup(b.Close)
+	var s grpcresolver.State
+	for i := range n {
+		address := grpcresolver.Address{Addr: fmt.Sprintf("10.0.%d.%d:80", i/250, i%250+1)}
+		s.Endpoints = append(s.Endpoints, grpcresolver.Endpoint{Addresses: []grpcresolver.Address{address}})
+	}
+	if err := b.UpdateClientConnState(gbalancer.ClientConnState{ResolverState: s, BalancerConfig: parsed}); err != nil {
+		t.Fatal(err)
+	}
+	return b, cc
+}
+
+func TestManyConnectionsThatBecomeReadyCostFewPickers(t *testing.T) {
+	_, cc := build(t, 500, "{}")
+	for _, sc := range cc.subConns {
+		sc.becomes(connectivity.Connecting, nil)
+		sc.becomes(connectivity.Ready, nil)
+	}
+	picked := make(map[gbalancer.SubConn]bool)
+	eventually(t, "all 500 are picked", func() bool {
+		_, state := cc.heard()
+		for range 500 {
+			if result, err := state.Picker.Pick(gbalancer.PickInfo{}); err == nil {
+				result.Done(gbalancer.DoneInfo{})
+				picked[result.SubConn] = true
+			}
+		}
+		return len(picked) == 500
+	})
+	if n, state := cc.heard(); n > 50 || state.ConnectivityState != connectivity.Ready {
+		t.Errorf("%d pickers were published, the last with state %v", n, state.ConnectivityState)
+	}
+}
+
+func TestPickAllocatesNothing(t *testing.T) {
+	for _, config := range []string{`{"policy":"round_robin"}`, `{"policy":"least_request"}`} {
+		_, cc := build(t, 10, config)
+		for _, sc := range cc.subConns {
+			sc.becomes(connectivity.Ready, nil)
+		}
+		eventually(t, "the channel is ready", func() bool {
+			_, state := cc.heard()
+			_, err := state.Picker.Pick(gbalancer.PickInfo{})
+			return err == nil
+		})
+		_, state := cc.heard()
+		allocs := testing.AllocsPerRun(1000, func() {
+			result, err := state.Picker.Pick(gbalancer.PickInfo{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			result.Done(gbalancer.DoneInfo{})
+		})
+		if allocs != 0 {
+			t.Errorf("%s: %v allocations for a pick", config, allocs)
+		}
+	}
+}
+
+// gRFC A62: between two attempts to connect, the channel must not seem to be
+// about to be ready.
+func TestChannelThatFailedStaysSoUntilItIsReady(t *testing.T) {
+	_, cc := build(t, 2, "{}")
+	if _, state := cc.heard(); state.ConnectivityState != connectivity.Connecting {
+		t.Fatalf("the first state is %v", state.ConnectivityState)
+	}
+	for _, sc := range cc.subConns {
+		sc.becomes(connectivity.TransientFailure, errors.New("connection refused"))
+	}
+	for _, s := range []connectivity.State{connectivity.Idle, connectivity.Connecting} {
+		cc.subConns[0].becomes(s, nil)
+		if _, state := cc.heard(); state.ConnectivityState != connectivity.TransientFailure {
+			t.Errorf("after %v the channel is %v", s, state.ConnectivityState)
+		}
+	}
+	cc.subConns[0].becomes(connectivity.Ready, nil)
+	eventually(t, "the channel is ready", func() bool {
+		_, state := cc.heard()
+		return state.ConnectivityState == connectivity.Ready
+	})
+	cc.subConns[0].becomes(connectivity.Idle, nil) // lost, and connecting again
+	eventually(t, "the channel is connecting", func() bool {
+		_, state := cc.heard()
+		return state.ConnectivityState == connectivity.Connecting
+	})
+}
+
+// gRPC lets a request that was given a connection which is not ready any more
+// wait for the next picker. There must be one.
+func TestLossOfAConnectionAlwaysBringsANewPicker(t *testing.T) {
+	_, cc := build(t, 2, "{}")
+	for _, sc := range cc.subConns {
+		sc.becomes(connectivity.Ready, nil)
+	}
+	eventually(t, "the channel is ready", func() bool {
+		_, state := cc.heard()
+		return state.ConnectivityState == connectivity.Ready
+	})
+	for range 20 {
+		before, _ := cc.heard()
+		cc.subConns[0].becomes(connectivity.Idle, nil)
+		cc.subConns[0].becomes(connectivity.Connecting, nil)
+		cc.subConns[0].becomes(connectivity.Ready, nil)
+		eventually(t, "a new picker comes", func() bool {
+			now, _ := cc.heard()
+			return now > before
+		})
+	}
+}
+
+func TestNothingIsToldAfterClose(t *testing.T) {
+	for range 20 {
+		b, cc := build(t, 10, "{}")
+		for _, sc := range cc.subConns {
+			sc.becomes(connectivity.Ready, nil)
+		}
+		b.Close()
+		b.Close()
+		told, state := cc.heard()
+		for _, sc := range cc.subConns {
+			if sc.shutdown != 1 {
+				t.Errorf("a connection was shut down %d times", sc.shutdown)
+			}
+			sc.becomes(connectivity.Idle, nil)
+			sc.becomes(connectivity.TransientFailure, errors.New("closed"))
+			sc.becomes(connectivity.Shutdown, nil)
+		}
+		b.ResolverError(errors.New("closed"))
+		if _, err := state.Picker.Pick(gbalancer.PickInfo{}); !errors.Is(err, gbalancer.ErrNoSubConnAvailable) {
+			t.Errorf("a pick after Close returns %v", err)
+		}
+		if now, _ := cc.heard(); now != told {
+			t.Errorf("gRPC was told something after Close")
+		}
+	}
+}
+
+// Policies that wrap others write the config as JSON again.
+func TestConfigSurvivesJSON(t *testing.T) {
+	parser := gbalancer.Get(grpcbalancer.Name).(gbalancer.ConfigParser)
+	config, err := parser.ParseConfig(json.RawMessage(`{"policy":"round_robin","of_the_future":true}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(config)
+	if err != nil || string(text) != `{"policy":"round_robin"}` {
+		t.Errorf("got %s, %v", text, err)
+	}
+}

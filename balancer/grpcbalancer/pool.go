@@ -1,0 +1,148 @@
+package grpcbalancer
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	gbalancer "google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/connectivity"
+	grpcresolver "google.golang.org/grpc/resolver"
+
+	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/discovery"
+	"github.com/sidestep-lb/sidestep/resolver"
+)
+
+// errNoAddresses is the reason that a resolver which gives none is lent.
+var errNoAddresses = errors.New("the name resolver found no addresses")
+
+// A pool is the connections of a channel under one config, and the picker.
+//
+// It tells gRPC of a change in two ways. The Balancer announces each rotation,
+// which covers all that picks depend on, after at most a few milliseconds and
+// for many changes at once. What it does not see is the step from "connecting"
+// to "all have failed", and settle is for that.
+type pool struct {
+	// Set at the start and read-only.
+	cc       gbalancer.ClientConn
+	target   string
+	balancer *balancer.Balancer
+
+	addresses map[discovery.Identity]grpcresolver.Address // used in calls of update alone
+
+	pushing sync.Mutex         // held while gRPC is told, so that it hears things in order; taken before mu
+	told    connectivity.State // guarded by pushing
+
+	mu      sync.Mutex
+	closed  bool                           // guarded by mu
+	conns   [connectivity.Shutdown + 1]int // SubConns by state, save Idle and Shutdown; guarded by mu
+	lastErr error                          // of a connection; guarded by mu
+	reason  error                          // why there are no endpoints; guarded by mu
+}
+
+func newPool(cc gbalancer.ClientConn, target string, config balancer.Config) (*pool, error) {
+	p := &pool{cc: cc, target: target, told: connectivity.Idle}
+	var err error
+	p.balancer, err = balancer.New(config, balancer.Hooks{ConnectFirst: true, Connect: p.connect, Published: p.push})
+	return p, err
+}
+
+// update makes the pool hold the endpoints of s.
+func (p *pool) update(s grpcresolver.State) error {
+	var endpoints []discovery.Endpoint
+	endpoints, p.addresses = endpointsOf(s)
+	if len(endpoints) == 0 {
+		reason := resolver.Unusable(s)
+		if reason == nil {
+			reason = fmt.Errorf("%s: %w", p.target, errNoAddresses)
+		}
+		p.mu.Lock()
+		p.reason = reason
+		p.mu.Unlock()
+	}
+	p.balancer.Update(endpoints)
+	p.settle()
+	if len(endpoints) == 0 {
+		return gbalancer.ErrBadResolverState
+	}
+	return nil
+}
+
+// resolverError takes err for the reason if there are no endpoints.
+func (p *pool) resolverError(err error) {
+	p.mu.Lock()
+	p.reason = err
+	p.mu.Unlock()
+	p.settle()
+}
+
+// close shuts all connections down. It tells gRPC nothing, nor does anything
+// after it.
+func (p *pool) close() {
+	p.pushing.Lock()
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.pushing.Unlock()
+	p.balancer.Close()
+}
+
+// push tells gRPC the state, and to pick again for the requests that wait.
+func (p *pool) push() { p.tell(true) }
+
+// settle tells gRPC the state if it has changed.
+func (p *pool) settle() { p.tell(false) }
+
+func (p *pool) tell(always bool) {
+	p.pushing.Lock()
+	defer p.pushing.Unlock()
+	p.mu.Lock()
+	state, closed := p.state(), p.closed
+	p.mu.Unlock()
+	if closed || state == p.told && !always {
+		return
+	}
+	p.told = state
+	p.cc.UpdateState(gbalancer.State{ConnectivityState: state, Picker: p})
+}
+
+// state sums the connections up. It is called with mu held.
+func (p *pool) state() connectivity.State {
+	switch {
+	case p.conns[connectivity.Ready] > 0:
+		return connectivity.Ready
+	case p.conns[connectivity.Connecting] > 0:
+		return connectivity.Connecting
+	default:
+		return connectivity.TransientFailure
+	}
+}
+
+// Pick implements gbalancer.Picker. It takes no lock and allocates nothing,
+// unless there is nothing to pick from.
+func (p *pool) Pick(gbalancer.PickInfo) (gbalancer.PickResult, error) {
+	b, err := p.balancer.Pick(nil)
+	if err != nil {
+		return gbalancer.PickResult{}, p.failure()
+	}
+	return b.Conn().(*subConn).picked, nil
+}
+
+// failure returns why a pick failed: that it should wait, or else an error that
+// fails the request. Waiting is always right while the state is another than
+// TRANSIENT_FAILURE, since gRPC hears of the next change.
+func (p *pool) failure() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	failed := p.conns[connectivity.TransientFailure]
+	switch {
+	case p.closed || p.state() != connectivity.TransientFailure:
+		return gbalancer.ErrNoSubConnAvailable
+	case failed == 0:
+		return p.reason
+	default:
+		// Not wrapped: gRPC would take a status in it for the request's own.
+		return fmt.Errorf("%s: none of its %d endpoints can be reached: last error: %v", p.target, failed, p.lastErr) //nolint:errorlint // see above
+	}
+}

@@ -1,0 +1,67 @@
+package httpbalancer
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/discovery"
+	"github.com/sidestep-lb/sidestep/discovery/topology"
+)
+
+// Config says how a Transport works. The zero value is ready to use in a pod.
+type Config struct {
+	// Balancer says how to choose among the pods of a Service.
+	Balancer balancer.Config
+	// Source finds the endpoints of Services. The default is [kube.InCluster].
+	Source discovery.Source
+	// Base serves all hosts that are no Services, and is the pattern of the
+	// transports to the pods: they are clones of it that use no proxy, dial
+	// nothing but their pod, keep up to 100 idle connections unless
+	// MaxIdleConnsPerHost says otherwise, and ping HTTP/2 connections that fall
+	// silent. Its DialContext and DialTLSContext, if set, are called with the
+	// address of the pod; a DialTLSContext has to know the TLS server name itself.
+	// Changes after New have no effect on the pods' transports.
+	//
+	// The default is a clone of http.DefaultTransport that gives a pod two
+	// seconds to accept a connection.
+	Base *http.Transport
+	// Locality is where this client runs, for topology hints and
+	// internalTrafficPolicy Local. The default is unknown.
+	Locality topology.Locality
+	// SubsetSize, if not 0, is to how many endpoints of a Service this client
+	// connects; which ones follows from the host name.
+	SubsetSize int
+	// DrainTimeout is how long requests in flight may go on after their backend
+	// has left the Service, or after Close. The default is 30 seconds.
+	DrainTimeout time.Duration
+	// Target, if set, says which requests go to a Service, and to which. The
+	// default is [ServiceTarget], and to ask the source or DNS about names of
+	// one or two labels, since example.com might be a Service as well. With a
+	// Source of one's own that means one watch for each such name, so a program
+	// that fetches from arbitrary hosts had better set Target.
+	Target func(u *url.URL) (discovery.Target, bool)
+}
+
+const (
+	defaultDrainTimeout = 30 * time.Second
+	// maxIdleConnsPerBackend replaces net/http's default of 2, which closes most
+	// of the connections after each burst (go.dev/issue/13801).
+	maxIdleConnsPerBackend = 100
+)
+
+// validate names the first field that is wrong.
+func (c Config) validate() error {
+	if err := c.Balancer.Validate(); err != nil {
+		return fmt.Errorf("httpbalancer config: Balancer: %w", err)
+	}
+	if c.SubsetSize < 0 {
+		return fmt.Errorf("httpbalancer config: SubsetSize: %d is negative", c.SubsetSize)
+	}
+	if c.DrainTimeout < 0 {
+		return fmt.Errorf("httpbalancer config: DrainTimeout: %v is negative", c.DrainTimeout)
+	}
+	return nil
+}

@@ -1,0 +1,46 @@
+package httpbalancer
+
+import "context"
+
+// NewWithLookup is New with a DNS of the test's own.
+func NewWithLookup(config Config, lookup func(ctx context.Context, host string) (bool, error)) *Transport {
+	return newTransport(config, lookup)
+}
+
+// InFlight counts the requests in flight to all backends that have not left.
+func (t *Transport) InFlight() (n int64) {
+	for p := range distinct(*t.pools.Load()) {
+		for _, b := range p.balancer.Backends() {
+			n += b.InFlight()
+		}
+	}
+	return n
+}
+
+// Fit counts the backends in rotation.
+func (t *Transport) Fit() (n int) {
+	for p := range distinct(*t.pools.Load()) {
+		for _, b := range p.balancer.Backends() {
+			if b.Fit() {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// Pools counts the targets that are watched.
+func (t *Transport) Pools() int { return len(distinct(*t.pools.Load())) }
+
+// AskDNSFirst makes a Transport with a source of its own treat it as the
+// in-cluster one.
+func (t *Transport) AskDNSFirst() { t.askFirst = true }
+
+var (
+	NewBudget    = newBudget
+	SearchDomain = searchDomain
+)
+
+// Deposit and Withdraw are the budget's.
+func (b *budget) Deposit()       { b.deposit() }
+func (b *budget) Withdraw() bool { return b.withdraw() }

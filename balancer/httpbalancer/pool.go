@@ -1,0 +1,194 @@
+package httpbalancer
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/discovery"
+	"github.com/sidestep-lb/sidestep/discovery/subset"
+	"github.com/sidestep-lb/sidestep/discovery/topology"
+	"github.com/sidestep-lb/sidestep/health"
+)
+
+// A pool is what a Transport keeps for one target: a watch of its endpoints and
+// the backends with their connections.
+type pool struct {
+	// Set at the start and read-only.
+	transport *Transport
+	target    discovery.Target
+	endpoints *discovery.Subscription
+	balancer  *balancer.Balancer
+	budget    *budget
+
+	users gate        // requests under way, and exchanges in flight
+	used  atomic.Bool // by a request since the last sweep
+
+	latest   atomic.Pointer[state] // what follow has done; nil before it did anything
+	heard    chan struct{}         // closed with the first View, good or bad
+	served   chan struct{}         // closed with the first Snapshot
+	followed chan struct{}         // closed when follow has ended
+	conns    sync.WaitGroup        // backendConns that are not closed, and what they have going on
+}
+
+// A state is a View that the balancer has been told of.
+type state struct {
+	discovery.View
+	usable int // how many endpoints of the Snapshot may be used
+}
+
+func newPool(t *Transport, target discovery.Target) *pool {
+	start := time.Now()
+	p := &pool{
+		transport: t,
+		target:    target,
+		endpoints: discovery.Watch(t.config.Source, target),
+		budget:    newBudget(func() time.Duration { return time.Since(start) }),
+		heard:     make(chan struct{}),
+		served:    make(chan struct{}),
+		followed:  make(chan struct{}),
+	}
+	// The only error is that of an invalid Config, of which there are no pools.
+	p.balancer, _ = balancer.New(t.config.Balancer, balancer.Hooks{
+		Connect:        func(b *balancer.Backend) balancer.Conn { return newBackendConn(p, b) },
+		FitnessChanged: func(b *balancer.Backend) { b.Conn().(*backendConn).revival.start() },
+	})
+	go p.follow()
+	return p
+}
+
+// enter reports whether the pool takes a request, which has to leave users then.
+func (p *pool) enter() bool {
+	if !p.users.enter() {
+		return false
+	}
+	if !p.used.Load() {
+		p.used.Store(true)
+	}
+	return true
+}
+
+// follow tells the balancer of the endpoints until the subscription is closed.
+func (p *pool) follow() {
+	defer close(p.followed)
+	last := &state{}
+	for {
+		view, err := p.endpoints.Next(context.Background())
+		if err != nil {
+			return
+		}
+		now := &state{View: view, usable: last.usable}
+		if view.Snapshot != last.Snapshot {
+			usable := p.usable(view.Snapshot)
+			now.usable = len(usable)
+			p.balancer.Update(usable)
+		}
+		first := p.latest.Swap(now) == nil
+		if first {
+			close(p.heard)
+		}
+		if last.Snapshot == nil && now.Snapshot != nil {
+			close(p.served)
+		}
+		last = now
+	}
+}
+
+// usable returns the endpoints that this client connects to.
+func (p *pool) usable(s *discovery.Snapshot) []discovery.Endpoint {
+	levels := topology.Select(s, p.transport.config.Locality)
+	if len(levels) == 0 {
+		return nil
+	}
+	return subset.Rendezvous(levels[0], p.transport.client, p.transport.config.SubsetSize)
+}
+
+// isService reports whether the target, which the given host led to and which
+// may be any host's, is a Service. If the source cannot tell, DNS decides.
+func (p *pool) isService(ctx context.Context, host string) bool {
+	now := p.latest.Load()
+	if now == nil {
+		select {
+		case <-p.heard:
+			now = p.latest.Load()
+		case <-p.followed:
+			return true // closed: the pick will say so
+		case <-ctx.Done():
+			return true // the pick will say that it waited
+		}
+	}
+	switch {
+	case now.Snapshot != nil:
+		return !errors.Is(now.Snapshot.Reason, discovery.ErrServiceNotFound)
+	case errors.Is(now.Err, discovery.ErrUnavailable):
+		return false
+	default:
+		return p.transport.names.isService(ctx, host)
+	}
+}
+
+// pick returns a backend for a request, which counts as in flight there, and
+// waits for the first Snapshot if need be.
+func (p *pool) pick(ctx context.Context, tried []*balancer.Backend) (*backendConn, error) {
+	for {
+		b, err := p.balancer.Pick(tried)
+		switch {
+		case err == nil:
+			c := b.Conn().(*backendConn)
+			if c.users.enter() {
+				p.users.enter() // cannot fail: the request itself is inside
+				return c, nil
+			}
+			b.Done(health.Neutral) // it has left and drained since it was picked
+		case !errors.Is(err, balancer.ErrEmpty):
+			return nil, err
+		default:
+			if err := p.await(ctx); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+// await returns nil when there are endpoints, and otherwise why there are none.
+func (p *pool) await(ctx context.Context) error {
+	_, err := p.endpoints.First(ctx)
+	if errors.Is(err, discovery.ErrClosed) {
+		return errClosed
+	}
+	if err != nil {
+		return err
+	}
+	select {
+	case <-p.served: // follows the first Snapshot at once
+	case <-p.followed:
+		return errClosed
+	}
+	if now := p.latest.Load(); now.usable == 0 {
+		return now.Snapshot.Unusable(p.target)
+	}
+	return nil
+}
+
+func (p *pool) closeIdleConnections() {
+	for _, b := range p.balancer.Backends() {
+		b.Conn().(*backendConn).transport.CloseIdleConnections()
+	}
+}
+
+// retire reports whether the pool has had no request since the last call and
+// has none now. If so, it gets none any more.
+func (p *pool) retire() bool { return !p.used.Swap(false) && p.users.shut() }
+
+// stop ends the watch and lets all backends drain. It is called once.
+func (p *pool) stop() {
+	p.endpoints.Close()
+	<-p.followed
+	p.balancer.Close()
+}
+
+// wait returns when all backends have drained.
+func (p *pool) wait() { p.conns.Wait() }

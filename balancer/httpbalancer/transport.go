@@ -1,0 +1,238 @@
+package httpbalancer
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sidestep-lb/sidestep/discovery"
+)
+
+// idleTimeout is how long the watch of a Service and the connections to its
+// pods outlive the last request, at least; at most it is twice that.
+const idleTimeout = 15 * time.Minute
+
+// errClosed is what requests get after Close.
+var errClosed = fmt.Errorf("httpbalancer: transport %w", discovery.ErrClosed)
+
+// A Transport is an http.RoundTripper that balances the requests to Services
+// over their pods. It should be made once and used by all, like an
+// http.Transport, for it keeps connections.
+type Transport struct {
+	// Set at the start and read-only.
+	config   Config // with its defaults
+	invalid  error  // what is wrong with it
+	client   string // what this client is called when subsets are made
+	askFirst bool   // ask DNS before watching a name that may be any host's
+	base     *http.Transport
+	backends *http.Transport // what the transport of each backend is cloned from
+	names    *names
+
+	// pools finds the pool of a target. The map never changes: it is copied and
+	// replaced with mu held. Several targets may lead to one pool.
+	pools atomic.Pointer[map[discovery.Target]*pool]
+
+	closing sync.Once
+	closed  atomic.Bool // set with mu held
+	mu      sync.Mutex
+	sweep   *time.Timer    // closes idle pools, while there are any; guarded by mu
+	sweeps  sync.WaitGroup // sweeps that are due or running; added to with mu held
+}
+
+// New returns a Transport. It asks nobody anything yet and cannot fail; if a
+// field of config is impossible, all requests to Services return an error that
+// names the field.
+func New(config Config) *Transport { return newTransport(config, lookupService) }
+
+func newTransport(config Config, lookup lookupFunc) *Transport {
+	t := &Transport{config: config, invalid: config.validate(), base: config.Base, names: &names{lookup: lookup}}
+	if t.config.Source == nil {
+		t.config.Source = inCluster()
+		t.askFirst = true
+	}
+	if t.config.DrainTimeout == 0 {
+		t.config.DrainTimeout = defaultDrainTimeout
+	}
+	if config.SubsetSize > 0 {
+		t.client, _ = os.Hostname() // in a pod its name; without one all such clients share a subset
+	}
+	if t.base == nil {
+		t.base = defaultBase()
+	}
+	t.backends = backendTemplate(t.base)
+	if config.Base == nil || t.backends.DialContext == nil {
+		t.backends.DialContext = dialer.DialContext
+	}
+	t.pools.Store(&map[discovery.Target]*pool{})
+	return t
+}
+
+// RoundTrip implements http.RoundTripper. A request to a Service waits for the
+// Service's first endpoints no longer than its context lets it. Errors of
+// discovery (see discovery.ErrNoEndpoints and the ones beside it), of the
+// connection and of the context can all be told with errors.Is and errors.As.
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	p, err := t.enter(req)
+	switch {
+	case err != nil:
+		closeBody(req)
+		return nil, &requestError{err: err}
+	case p == nil:
+		return t.base.RoundTrip(req)
+	default:
+		return p.roundTrip(req)
+	}
+}
+
+// enter returns the pool that serves the request, with the request counted
+// there, or none if its host is no Service.
+func (t *Transport) enter(req *http.Request) (*pool, error) {
+	if t.closed.Load() {
+		return nil, errClosed
+	}
+	host, ok := t.host(req)
+	if !ok {
+		return nil, nil
+	}
+	if t.invalid != nil {
+		return nil, t.invalid
+	}
+	for {
+		if p := (*t.pools.Load())[host.target]; p != nil && p.enter() {
+			if host.ambiguous && !p.isService(req.Context(), host.text) {
+				p.users.leave()
+				return nil, nil
+			}
+			return p, nil
+		}
+		// The in-cluster source is not asked about every example.com.
+		if host.ambiguous && t.askFirst && host.target.Namespace != "" && !t.names.isService(req.Context(), host.text) {
+			return nil, nil
+		}
+		if err := t.open(host.target); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (t *Transport) host(req *http.Request) (hostName, bool) {
+	switch {
+	case req.URL == nil: // for the base to complain about
+		return hostName{}, false
+	case t.config.Target != nil:
+		target, ok := t.config.Target(req.URL)
+		return hostName{target: target}, ok
+	default:
+		return readHost(req.URL)
+	}
+}
+
+// open sees to it that there is a pool for target.
+func (t *Transport) open(target discovery.Target) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed.Load() {
+		return errClosed
+	}
+	pools := maps.Clone(*t.pools.Load())
+	if pools[target] != nil {
+		return nil // somebody was faster
+	}
+	canonical := target
+	if s, ok := t.config.Source.(interface {
+		Canonical(discovery.Target) discovery.Target
+	}); ok {
+		canonical = s.Canonical(target)
+	}
+	if pools[canonical] == nil {
+		pools[canonical] = newPool(t, canonical)
+	}
+	pools[target] = pools[canonical]
+	t.pools.Store(&pools)
+	if t.sweep == nil {
+		t.sweeps.Add(1)
+		t.sweep = time.AfterFunc(idleTimeout, t.closeIdlePools)
+	}
+	return nil
+}
+
+// closeIdlePools closes the pools that no request has used since it ran last.
+func (t *Transport) closeIdlePools() {
+	defer t.sweeps.Done()
+	for _, p := range t.removeIdlePools() {
+		p.stop()
+		p.wait()
+	}
+}
+
+func (t *Transport) removeIdlePools() []*pool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed.Load() {
+		return nil
+	}
+	pools := maps.Clone(*t.pools.Load())
+	var idle []*pool
+	for p := range distinct(pools) {
+		if p.retire() {
+			idle = append(idle, p)
+			maps.DeleteFunc(pools, func(_ discovery.Target, o *pool) bool { return o == p })
+		}
+	}
+	t.pools.Store(&pools)
+	t.sweep = nil
+	if len(pools) > 0 {
+		t.sweeps.Add(1)
+		t.sweep = time.AfterFunc(idleTimeout, t.closeIdlePools)
+	}
+	return idle
+}
+
+// CloseIdleConnections closes the connections to all hosts that no request uses
+// now. http.Client's method of that name calls it.
+func (t *Transport) CloseIdleConnections() {
+	t.base.CloseIdleConnections()
+	for p := range distinct(*t.pools.Load()) {
+		p.closeIdleConnections()
+	}
+}
+
+// Close ends all watches, waits for the requests to Services that are in flight,
+// but no longer than the DrainTimeout, and closes their connections. New
+// requests, and those that have not been sent yet, fail with an error that wraps
+// discovery.ErrClosed. Close may be called more than once; it returns nil.
+func (t *Transport) Close() error {
+	t.closing.Do(func() {
+		t.mu.Lock()
+		t.closed.Store(true)
+		pools := *t.pools.Load()
+		t.pools.Store(&map[discovery.Target]*pool{})
+		if t.sweep != nil && t.sweep.Stop() {
+			t.sweeps.Done()
+		}
+		t.mu.Unlock()
+
+		for p := range distinct(pools) {
+			p.stop()
+		}
+		for p := range distinct(pools) {
+			p.wait()
+		}
+		t.sweeps.Wait()
+		t.base.CloseIdleConnections()
+	})
+	return nil
+}
+
+// distinct returns each pool once.
+func distinct(pools map[discovery.Target]*pool) map[*pool]struct{} {
+	set := make(map[*pool]struct{}, len(pools))
+	for _, p := range pools {
+		set[p] = struct{}{}
+	}
+	return set
+}

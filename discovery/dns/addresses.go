@@ -1,0 +1,144 @@
+package dns
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"net/netip"
+	"sync"
+	"time"
+
+	miekg "github.com/miekg/dns"
+)
+
+// maxParallel bounds the queries at once for the targets of SRV records.
+const maxParallel = 8
+
+// addresses are what a name leads to.
+type addresses struct {
+	addrs  []netip.Addr
+	ttl    time.Duration
+	exists bool
+}
+
+func (a addresses) status() string { return status(a.exists) }
+
+func status(exists bool) string {
+	if exists {
+		return "no records"
+	}
+	return "NXDOMAIN"
+}
+
+// addresses asks for IPv4 and IPv6 addresses at the same time and returns those
+// of one family: the answer to A decides if it has some. Its failure is that of
+// the whole, for the family must not change with every lost packet.
+func (c *client) addresses(ctx context.Context, name string) (addresses, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var ipv6 records
+	var ipv6Err error
+	var ended sync.WaitGroup
+	ended.Go(func() { ipv6, ipv6Err = c.records(ctx, name, miekg.TypeAAAA) })
+
+	ipv4, err := c.records(ctx, name, miekg.TypeA)
+	if err != nil || len(ipv4.found) > 0 || !ipv4.exists {
+		cancel()
+		ended.Wait()
+		if err != nil {
+			return addresses{}, err
+		}
+		return toAddresses(ipv4)
+	}
+	ended.Wait()
+	if ipv6Err != nil {
+		return addresses{}, ipv6Err
+	}
+	if len(ipv6.found) == 0 {
+		return toAddresses(ipv4)
+	}
+	return toAddresses(ipv6)
+}
+
+func toAddresses(r records) (addresses, error) {
+	a := addresses{ttl: r.ttl, exists: r.exists}
+	for _, rr := range r.found {
+		addr, err := addrOf(rr)
+		if err != nil {
+			return addresses{}, fmt.Errorf("look up %s: %w", r.name, err)
+		}
+		a.addrs = append(a.addrs, addr)
+	}
+	return a, nil
+}
+
+// targets returns the addresses of the targets of SRV records, by canonical
+// name: from the additional section or, for those it leaves out, by asking.
+func (c *client) targets(ctx context.Context, services records) (map[string]addresses, error) {
+	byTarget, err := additional(services.extra)
+	if err != nil {
+		return nil, err
+	}
+	var missing []string
+	for _, rr := range services.found {
+		name := miekg.CanonicalName(rr.(*miekg.SRV).Target)
+		if _, known := byTarget[name]; known {
+			continue
+		}
+		byTarget[name] = addresses{ttl: math.MaxInt64}
+		if name != "." { // "the service is decidedly not available" (RFC 2782)
+			missing = append(missing, name)
+		}
+	}
+	found, err := c.each(ctx, missing)
+	for i, name := range missing {
+		byTarget[name] = found[i]
+	}
+	return byTarget, err
+}
+
+// additional returns the addresses in the additional section of an answer.
+func additional(section []miekg.RR) (map[string]addresses, error) {
+	byName := make(map[string]addresses)
+	for _, rr := range section {
+		h := rr.Header()
+		if h.Class != miekg.ClassINET || h.Rrtype != miekg.TypeA && h.Rrtype != miekg.TypeAAAA {
+			continue
+		}
+		addr, err := addrOf(rr)
+		if err != nil {
+			return nil, fmt.Errorf("look up %s: %w", h.Name, err)
+		}
+		name := miekg.CanonicalName(h.Name)
+		a, known := byName[name]
+		if !known {
+			a.ttl = math.MaxInt64
+		}
+		a.addrs, a.ttl = append(a.addrs, addr), min(a.ttl, ttlOf(h))
+		byName[name] = a
+	}
+	return byName, nil
+}
+
+// each looks up the addresses of names, a few at a time. The first failure ends
+// it, for a part must not pass for the whole.
+func (c *client) each(ctx context.Context, names []string) ([]addresses, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	found := make([]addresses, len(names))
+	slots := make(chan struct{}, maxParallel)
+	var ended sync.WaitGroup
+	for i, name := range names {
+		slots <- struct{}{}
+		ended.Go(func() {
+			defer func() { <-slots }()
+			a, err := c.addresses(ctx, name)
+			if err != nil {
+				cancel(err)
+			}
+			found[i] = a
+		})
+	}
+	ended.Wait()
+	return found, context.Cause(ctx)
+}

@@ -1,0 +1,145 @@
+package dns
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	miekg "github.com/miekg/dns"
+
+	"github.com/sidestep-lb/sidestep/discovery"
+)
+
+// A lookup finds the endpoints of one target, again and again.
+type lookup struct {
+	target discovery.Target // canonical, with a port
+	config Config
+	client client
+}
+
+// A reading is what a successful look-up says.
+type reading struct {
+	endpoints []discovery.Endpoint
+	ttl       time.Duration // as the server gave it; for how long there is nothing where there are no endpoints
+	reason    error         // why there are no endpoints
+}
+
+func (l *lookup) read(ctx context.Context) (reading, error) {
+	if l.target.Port.Name != "" {
+		return l.byName(ctx)
+	}
+	return l.byNumber(ctx)
+}
+
+func (l *lookup) byNumber(ctx context.Context) (reading, error) {
+	r, err := l.client.addresses(ctx, hostName(l.target))
+	if err != nil {
+		return reading{}, err
+	}
+	if len(r.addrs) == 0 {
+		return reading{ttl: r.ttl, reason: l.absent(r.status())}, nil
+	}
+	endpoints := make([]discovery.Endpoint, 0, len(r.addrs))
+	for _, addr := range r.addrs {
+		endpoints = append(endpoints, newEndpoint(addr, l.target.Port.Number, ""))
+	}
+	endpoints, err = l.usable(endpoints)
+	return reading{endpoints: endpoints, ttl: r.ttl}, err
+}
+
+// byName ignores weight and priority of SRV records, which mean nothing in
+// Kubernetes: all pods of a Service are equal.
+func (l *lookup) byName(ctx context.Context) (reading, error) {
+	host := hostName(l.target)
+	services, err := l.client.records(ctx, "_"+l.target.Port.Name+"._tcp."+host, miekg.TypeSRV)
+	if err != nil {
+		return reading{}, err
+	}
+	if len(services.found) == 0 {
+		return reading{ttl: services.ttl, reason: l.absentPort(ctx, host, status(services.exists))}, nil
+	}
+	byTarget, err := l.client.targets(ctx, services)
+	if err != nil {
+		return reading{}, err
+	}
+	r := reading{ttl: services.ttl}
+	for _, rr := range services.found {
+		srv := rr.(*miekg.SRV)
+		target := byTarget[miekg.CanonicalName(srv.Target)]
+		for _, addr := range target.addrs {
+			r.endpoints = append(r.endpoints, newEndpoint(addr, srv.Port, podOf(srv.Target)))
+		}
+		r.ttl = min(r.ttl, target.ttl)
+	}
+	if len(r.endpoints) == 0 {
+		return reading{ttl: r.ttl, reason: l.absent("SRV records whose targets have no addresses")}, nil
+	}
+	r.endpoints, err = l.usable(r.endpoints)
+	return r, err
+}
+
+// absent says what is known when there are no records.
+func (l *lookup) absent(status string) error {
+	if l.target.Service == "" {
+		return fmt.Errorf("%s: %w: DNS answers %s", l.target, discovery.ErrServiceNotFound, status)
+	}
+	return fmt.Errorf("%s: %w, or none of its pods is ready: DNS answers %s", l.target, discovery.ErrServiceNotFound, status)
+}
+
+// absentPort tells a Service without that port from one that has nothing to
+// offer at all.
+func (l *lookup) absentPort(ctx context.Context, host, status string) error {
+	r, err := l.client.addresses(ctx, host)
+	if err != nil || len(r.addrs) == 0 {
+		return l.absent(status)
+	}
+	return fmt.Errorf("%s: %w: the Service has pods, but no TCP port named %s: DNS answers %s",
+		l.target, discovery.ErrPortNotFound, l.target.Port.Name, status)
+}
+
+// usable returns the endpoints without repetitions and without those that no
+// pod can be, in one address family: that of the IPv4 addresses if there are
+// any. Nothing left is a failure, for the answer did name endpoints.
+func (l *lookup) usable(endpoints []discovery.Endpoint) ([]discovery.Endpoint, error) {
+	var ipv4, ipv6 []discovery.Endpoint
+	var refused error
+	seen := make(map[netip.AddrPort]bool, len(endpoints))
+	for _, e := range endpoints {
+		if err := l.check(e.Addr); err != nil {
+			refused = err
+			continue
+		}
+		if seen[e.Addr] {
+			continue
+		}
+		seen[e.Addr] = true
+		if e.Addr.Addr().Is4() {
+			ipv4 = append(ipv4, e)
+		} else {
+			ipv6 = append(ipv6, e)
+		}
+	}
+	switch {
+	case len(ipv4) > 0:
+		return ipv4, nil
+	case len(ipv6) > 0:
+		return ipv6, nil
+	default:
+		return nil, fmt.Errorf("none of the endpoints that DNS answers can be a pod: %w", refused)
+	}
+}
+
+func (l *lookup) check(addr netip.AddrPort) error {
+	if addr.Port() == 0 {
+		return fmt.Errorf("the port of %s is zero", addr)
+	}
+	if l.config.AllowLocalAddresses {
+		return nil
+	}
+	return discovery.CheckAddr(addr.Addr())
+}
+
+func newEndpoint(addr netip.Addr, port uint16, pod string) discovery.Endpoint {
+	return discovery.Endpoint{Addr: netip.AddrPortFrom(addr, port), Pod: pod, Ready: true, Serving: true}
+}

@@ -1,0 +1,101 @@
+package dns
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/sidestep-lb/sidestep/discovery"
+)
+
+// A Config says whom to ask and how often. Its zero value is right inside a pod.
+type Config struct {
+	// ResolvConf is the file that names the DNS servers and the search path, as
+	// resolv.conf(5) describes it. Empty means /etc/resolv.conf.
+	ResolvConf string
+	// Servers are the DNS servers, as HOST:PORT, in the order in which to try
+	// them. Empty means those of ResolvConf.
+	Servers []string
+	// Namespace is that of targets which name none. Empty means the pod's own,
+	// from its service account or the search path, and "default" outside a
+	// cluster.
+	Namespace string
+	// Domain is the cluster's. Empty means the one in the search path, and
+	// cluster.local where there is none.
+	Domain string
+	// MinTTL and MaxTTL bound for how long an answer is used before the next
+	// query, whatever its TTL. Zero means 1 s and 60 s.
+	MinTTL, MaxTTL time.Duration
+	// HoldDown is for how long the last endpoints are kept when a name has no
+	// addresses any more. Zero means 800 ms.
+	HoldDown time.Duration
+	// Timeout is for how long to wait for one answer of one server. Zero means
+	// 2 s.
+	Timeout time.Duration
+	// AllowLocalAddresses admits addresses that no pod can have, such as
+	// 127.0.0.1, for tests and demonstrations. See [discovery.CheckAddr].
+	AllowLocalAddresses bool
+}
+
+func (c Config) withDefaults() Config {
+	if c.ResolvConf == "" {
+		c.ResolvConf = "/etc/resolv.conf"
+	}
+	for _, d := range []struct {
+		field *time.Duration
+		value time.Duration
+	}{
+		{&c.MinTTL, time.Second},
+		{&c.MaxTTL, time.Minute},
+		{&c.HoldDown, 800 * time.Millisecond},
+		{&c.Timeout, 2 * time.Second},
+	} {
+		if *d.field <= 0 {
+			*d.field = d.value
+		}
+	}
+	return c
+}
+
+// A Source serves headless targets. Users share a watch when they share the
+// Source. It is safe for use by any number of goroutines.
+type Source struct {
+	config Config
+	// Tests put their own in the place of these.
+	exchange      exchangeFunc
+	namespaceFile string
+}
+
+// New returns a Source. It reads and asks nothing yet.
+func New(config Config) *Source {
+	return &Source{config: config.withDefaults(), exchange: exchange, namespaceFile: namespaceFile}
+}
+
+var system = sync.OnceValue(func() *Source { return New(Config{}) })
+
+// System returns the one Source of the process with the zero Config.
+func System() *Source { return system() }
+
+// Watch implements discovery.Source. A target without a port can never be
+// served and ends it at once.
+func (s *Source) Watch(ctx context.Context, target discovery.Target, r discovery.Receiver) {
+	if target.Scheme != discovery.SchemeHeadless {
+		r.Error(fmt.Errorf("%s: %w: the DNS source serves only headless:/// targets", target, discovery.ErrUnavailable))
+		return
+	}
+	target = s.Canonical(target)
+	if target.Port.IsZero() {
+		none := discovery.NewSnapshot(nil)
+		none.Reason = fmt.Errorf("%s: %w: DNS cannot tell the only port of a Service: "+
+			"add the port's name, or the number that its pods listen on", target, discovery.ErrPortNotFound)
+		r.Update(none)
+		return
+	}
+	w := &watcher{
+		lookup:    lookup{target: target, config: s.config, client: client{timeout: s.config.Timeout, exchange: s.exchange}},
+		timetable: newTimetable(s.config),
+		receiver:  r,
+	}
+	w.run(ctx)
+}

@@ -1,0 +1,41 @@
+// Package kube is the discovery source of Kubernetes Services. It watches the
+// EndpointSlices of a Service, and the Service itself, at the API server, and
+// so sees a change of pods within milliseconds:
+//
+//	target, err := discovery.ParseTarget("k8s:///quiz.kiada:grpc")
+//	...
+//	sub := discovery.Watch(kube.InCluster(), target)
+//	defer sub.Close()
+//
+// In a pod nothing needs to be set, but the pod's ServiceAccount needs the
+// rights that [Role] returns. Elsewhere, [New] takes a host and an *http.Client
+// that authenticates, as client-go makes one from a kubeconfig file:
+//
+//	config, err := clientcmd.BuildConfigFromFlags("", path)
+//	...
+//	client, err := rest.HTTPClientFor(config)
+//	...
+//	source := kube.New(kube.Config{Host: config.Host, Client: client, Namespace: "kiada"})
+//
+// # What it reads
+//
+// All slices of a Service count, joined as kube-proxy joins them: by the name
+// of the port, with absent conditions taken for ready, serving and not
+// terminating, and one endpoint for each address and port. Of a Service with
+// two address families only the first is used, or the second while the first
+// has no endpoint.
+//
+// A target's port is the name of a port of the Service, or its number; where the
+// Service has no such number, it is that of the pods themselves. Without the
+// right to read Services, names still work, and so does any number if there is
+// only one port.
+//
+// # What it does when reading fails
+//
+// Whatever was read last stays, however long the API server is away. The first
+// read after that replaces it all. Errors tell why there is no news: [discovery.ErrForbidden],
+// with the Role to add, or what the API server or the network said.
+//
+// The package does not choose among endpoints: it delivers those that are not
+// ready, too. See discovery/topology.
+package kube

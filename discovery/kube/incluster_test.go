@@ -1,0 +1,121 @@
+package kube_test
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/sidestep-lb/sidestep/discovery"
+	"github.com/sidestep-lb/sidestep/discovery/kube"
+	"github.com/sidestep-lb/sidestep/discovery/kube/kubetest"
+)
+
+// inPod returns a Source as a pod of namespace kiada has it, and the folder
+// with its token.
+func inPod(t *testing.T, server *kubetest.Server) (*kube.Source, string) {
+	t.Helper()
+	u, err := url.Parse(server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("KUBERNETES_SERVICE_HOST", u.Hostname())
+	t.Setenv("KUBERNETES_SERVICE_PORT", u.Port())
+	dir := t.TempDir()
+	for name, content := range map[string]string{"ca.crt": string(server.CA()), "token": "first", "namespace": "kiada\n"} {
+		writeFile(t, filepath.Join(dir, name), content)
+	}
+	return kube.NewForTest(kube.Config{}, dir), dir
+}
+
+func writeFile(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestInAPodNothingNeedsToBeSet(t *testing.T) {
+	server := kubetest.StartTLS()
+	defer server.Close()
+	server.RequireToken("first")
+	server.SetService(kubetest.ClusterIPService("kiada", "quiz", kubetest.Ports{"grpc": 80}))
+	setSlice(server, "quiz-a", kubetest.Ready("10.0.0.1", "quiz-0"))
+	source, dir := inPod(t, server)
+	sub := discovery.Watch(source, parse(t, "k8s:///quiz"))
+	defer sub.Close()
+	awaitEndpoints(t, sub, "10.0.0.1:8080")
+	waitWatches(t, server, 2)
+
+	// The kubelet replaces the token, and the old one expires.
+	writeFile(t, filepath.Join(dir, "token"), "second")
+	server.RequireToken("second")
+	server.DropWatches()
+	waitWatches(t, server, 2)
+	setSlice(server, "quiz-a", kubetest.Ready("10.0.0.2", "quiz-1"))
+	awaitEndpoints(t, sub, "10.0.0.2:8080")
+}
+
+func TestATokenThatIsNoGoodIsReportedAndTriedAgain(t *testing.T) {
+	server := kubetest.StartTLS()
+	defer server.Close()
+	server.RequireToken("second")
+	source, dir := inPod(t, server)
+	sub := discovery.Watch(source, parse(t, "k8s:///quiz"))
+	defer sub.Close()
+	view := await(t, sub, "an error", func(v discovery.View) bool { return v.Err != nil })
+	if !strings.Contains(view.Err.Error(), "HTTP status 401 Unauthorized") {
+		t.Errorf("error: %v", view.Err)
+	}
+	writeFile(t, filepath.Join(dir, "token"), "second")
+	await(t, sub, "an answer", func(v discovery.View) bool {
+		return v.Err == nil && errors.Is(reason(v), discovery.ErrServiceNotFound)
+	})
+}
+
+func TestOutsideAClusterTheErrorSaysSoAtOnce(t *testing.T) {
+	t.Setenv("KUBERNETES_SERVICE_HOST", "")
+	_, err := discovery.Resolve(context.Background(), kube.NewForTest(kube.Config{}, t.TempDir()), parse(t, "k8s:///quiz.kiada:grpc"))
+	const want = "k8s:///quiz.kiada:grpc: source unavailable: not in a cluster: KUBERNETES_SERVICE_HOST is not set; outside of one, give kube.Config a Host"
+	if !errors.Is(err, discovery.ErrUnavailable) || err.Error() != want {
+		t.Errorf("error: %v", err)
+	}
+}
+
+func TestAHostThatIsNoURLIsAnErrorAtTheFirstUse(t *testing.T) {
+	source := kube.New(kube.Config{Host: "ftp://api"})
+	if _, err := discovery.Resolve(context.Background(), source, parse(t, "k8s:///quiz.kiada:grpc")); !errors.Is(err, discovery.ErrUnavailable) {
+		t.Errorf("error: %v", err)
+	}
+}
+
+func TestATargetThatIsNoServiceIsAnError(t *testing.T) {
+	source := kube.New(kube.Config{Host: "http://127.0.0.1:1"})
+	if _, err := discovery.Resolve(context.Background(), source, parse(t, "static:///10.0.0.1:80")); !errors.Is(err, discovery.ErrUnavailable) {
+		t.Errorf("error: %v", err)
+	}
+}
+
+func TestInClusterIsOneSource(t *testing.T) {
+	if kube.InCluster() != kube.InCluster() {
+		t.Error("two calls return two sources, so that their users share no watches")
+	}
+}
+
+func TestTheNamespaceIsThatOfTheConfigOrThePodsOrTheDefault(t *testing.T) {
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "namespace"), "kiada\n")
+	target := parse(t, "k8s:///quiz.:grpc")
+	for want, source := range map[string]*kube.Source{
+		"team":    kube.NewForTest(kube.Config{Namespace: "team"}, dir),
+		"kiada":   kube.NewForTest(kube.Config{}, dir),
+		"default": kube.NewForTest(kube.Config{}, t.TempDir()),
+	} {
+		if got := source.Canonical(target).Namespace; got != want {
+			t.Errorf("namespace %q, want %q", got, want)
+		}
+	}
+}

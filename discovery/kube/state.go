@@ -1,0 +1,159 @@
+package kube
+
+import (
+	"errors"
+	"maps"
+	"net/http"
+	"sync"
+
+	"github.com/sidestep-lb/sidestep/discovery"
+	"github.com/sidestep-lb/sidestep/internal/kubeapi"
+)
+
+// facts are what the API has told about one Service.
+type facts struct {
+	slices map[string]*kubeapi.EndpointSlice // by name, which is what tells them apart
+
+	service     *kubeapi.Service // nil if it is absent, or not known
+	serviceRead bool             // whether the Service, or that it is absent, is known
+}
+
+// state gathers facts from the two readers of a watch for the one goroutine
+// that publishes them. The objects in it are never changed.
+type state struct {
+	target  discovery.Target // read-only
+	changed chan struct{}    // holds a token while there is something to look at
+
+	mu              sync.Mutex
+	facts           facts // guarded by mu, as are all below
+	version         int   // counts the changes of facts
+	slicesListed    bool
+	slicesErr       error // why there is no news of the slices
+	serviceErr      error // why there is no news of the Service
+	serviceFailures int   // in a row
+}
+
+func newState(target discovery.Target) *state {
+	return &state{
+		target:  target,
+		changed: make(chan struct{}, 1),
+		facts:   facts{slices: make(map[string]*kubeapi.EndpointSlice)},
+	}
+}
+
+// change applies a change and wakes the publisher.
+func (s *state) change(apply func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	apply()
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
+
+// A view is the state at one moment.
+type view struct {
+	facts    facts
+	version  int
+	complete bool  // whether a Snapshot can be made
+	err      error // why there is no news of some of it
+}
+
+// failuresToGoOn is how often in a row reading the Service must have failed
+// before a target that can do without is served without it.
+const failuresToGoOn = 3
+
+func (s *state) view() view {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := view{facts: s.facts, version: s.version}
+	v.facts.slices = maps.Clone(s.facts.slices)
+
+	// Not to be allowed to read Services is a way of life, not a fault, as long
+	// as none has been read before.
+	refused := forbidden(s.serviceErr) && !s.facts.serviceRead
+	dispensable := s.target.Port.Name != "" && s.serviceFailures >= failuresToGoOn
+	v.complete = s.slicesListed && (s.facts.serviceRead || refused || dispensable)
+	switch {
+	case s.slicesErr != nil:
+		v.err = explain(s.target, "the EndpointSlices", s.slicesErr)
+	case s.serviceErr != nil && !refused:
+		v.err = explain(s.target, "the Service itself", s.serviceErr)
+	}
+	return v
+}
+
+func forbidden(err error) bool {
+	var status *kubeapi.StatusError
+	return errors.As(err, &status) && status.Code == http.StatusForbidden
+}
+
+// A sliceHandler puts into a state what is read of the EndpointSlices.
+type sliceHandler struct{ *state }
+
+func (h sliceHandler) Replace(slices []kubeapi.EndpointSlice) {
+	h.change(func() {
+		clear(h.facts.slices)
+		for i := range slices {
+			h.facts.slices[slices[i].Name] = &slices[i]
+		}
+		h.slicesListed, h.slicesErr = true, nil
+		h.version++
+	})
+}
+
+func (h sliceHandler) Apply(kind string, slice *kubeapi.EndpointSlice) {
+	h.change(func() {
+		if kind == kubeapi.Deleted {
+			delete(h.facts.slices, slice.Name)
+		} else {
+			h.facts.slices[slice.Name] = slice
+		}
+		h.version++
+	})
+}
+
+func (h sliceHandler) Failed(err error) { h.change(func() { h.slicesErr = err }) }
+func (h sliceHandler) Healthy()         { h.change(func() { h.slicesErr = nil }) }
+
+// A serviceHandler puts into a state what is read of the Service.
+type serviceHandler struct{ *state }
+
+func (h serviceHandler) Replace(services []kubeapi.Service) {
+	h.change(func() {
+		h.facts.service = nil
+		for i := range services {
+			if services[i].Name == h.target.Service {
+				h.facts.service = &services[i]
+			}
+		}
+		h.facts.serviceRead = true
+		h.serviceErr, h.serviceFailures = nil, 0
+		h.version++
+	})
+}
+
+func (h serviceHandler) Apply(kind string, service *kubeapi.Service) {
+	if service.Name != h.target.Service {
+		return
+	}
+	h.change(func() {
+		h.facts.service = service
+		if kind == kubeapi.Deleted {
+			h.facts.service = nil
+		}
+		h.version++
+	})
+}
+
+func (h serviceHandler) Failed(err error) {
+	h.change(func() {
+		h.serviceErr = err
+		h.serviceFailures++
+	})
+}
+
+func (h serviceHandler) Healthy() {
+	h.change(func() { h.serviceErr, h.serviceFailures = nil, 0 })
+}

@@ -1,0 +1,53 @@
+// Command client puts a steady load on examples/server and prints what became
+// of it as one JSON document, which package result describes. Requests are
+// sent when they are due, however slow the answers are.
+//
+//	client -target quiz.kiada:grpc -protocol grpc -via k8s
+//	client -target quiz-pods.kiada:grpc -protocol grpc -via headless
+//	client -target http://quiz.kiada/questions -protocol http -via k8s
+//
+// The ways k8s and headless are sidestep's own. For comparison, dns is gRPC's
+// resolver of that name with its round_robin, and clusterip leaves it to
+// kube-proxy. SIGTERM ends the run early.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+func main() {
+	target := flag.String("target", "quiz.kiada:grpc", "`name` of the Service: SERVICE.NAMESPACE:PORT for gRPC, a URL for HTTP")
+	protocol := flag.String("protocol", "grpc", "grpc or http")
+	via := flag.String("via", "k8s", "k8s, headless, dns (gRPC only) or clusterip")
+	policy := flag.String("policy", "round_robin", "sidestep's load-balancing policy")
+	rate := flag.Float64("rate", 200, "requests per second")
+	length := flag.Duration("length", 20*time.Second, "how long to send requests")
+	timeout := flag.Duration("timeout", 2*time.Second, "how long a request may take")
+	flag.Parse()
+	if !(*rate > 0 && *rate <= 1e6) {
+		log.Fatalf("-rate %v: not between 0 and a million", *rate)
+	}
+
+	ask, stop, err := dial(*protocol, *via, *target, *policy)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer stop()
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer cancel()
+	fmt.Fprintln(os.Stderr, "ready")
+
+	result := load(ctx, ask, *rate, *length, *timeout)
+	result.Target, result.Protocol, result.Via, result.Policy = *target, *protocol, *via, *policy
+	if err := json.NewEncoder(os.Stdout).Encode(result); err != nil {
+		log.Print(err)
+	}
+}

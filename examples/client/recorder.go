@@ -1,0 +1,128 @@
+package main
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/sidestep-lb/sidestep/examples/client/result"
+)
+
+// maxText is the length in bytes at which the text of a failure is cut.
+const maxText = 600
+
+// A recorder collects the outcomes of requests.
+type recorder struct {
+	started time.Time
+
+	mu        sync.Mutex // guards the rest
+	requests  int
+	failed    int
+	kinds     map[result.Kind]result.KindCount
+	pods      map[string]result.Pod
+	latencies []time.Duration
+	failures  []result.Failure
+	timeline  []result.Moment // by time since started, without gaps
+}
+
+func newRecorder(started time.Time) *recorder {
+	return &recorder{started: started, kinds: map[result.Kind]result.KindCount{}, pods: map[string]result.Pod{}}
+}
+
+// An outcome is what became of one request.
+type outcome struct {
+	due, sent, done time.Time
+	pod             string
+	err             error
+}
+
+func (r *recorder) add(o outcome) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.requests++
+	moment := r.moment(o.sent)
+	if o.err != nil {
+		r.failed++
+		moment.Failed++
+		r.addFailure(o)
+		return
+	}
+	if moment.Pods == nil {
+		moment.Pods = make(map[string]int)
+	}
+	moment.Pods[o.pod]++
+	r.latencies = append(r.latencies, o.done.Sub(o.due))
+	pod, seen := r.pods[o.pod]
+	pod.Requests++
+	if !seen || o.sent.Before(pod.First) {
+		pod.First = o.sent
+	}
+	if o.sent.After(pod.Last) {
+		pod.Last = o.sent
+	}
+	r.pods[o.pod] = pod
+}
+
+func (r *recorder) addFailure(o outcome) {
+	kind, text := classify(o.err)
+	if len(text) > maxText {
+		text = text[:maxText] + "..."
+	}
+	count := r.kinds[kind]
+	if count.Count == 0 {
+		count.First = text
+	}
+	count.Count++
+	r.kinds[kind] = count
+	if count.Count <= result.MaxFailures {
+		r.failures = append(r.failures, result.Failure{Sent: o.sent, Took: milliseconds(o.done.Sub(o.sent)), Kind: kind, Text: text})
+	}
+}
+
+// moment is called with mu held.
+func (r *recorder) moment(t time.Time) *result.Moment {
+	i := int(t.Sub(r.started) / result.Resolution)
+	for len(r.timeline) <= i {
+		r.timeline = append(r.timeline, result.Moment{Time: r.started.Add(time.Duration(len(r.timeline)) * result.Resolution)})
+	}
+	return &r.timeline[i]
+}
+
+// result returns what was recorded of a run that sent its requests until ended.
+func (r *recorder) result(ended time.Time) result.Result {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	res := result.Result{
+		Started:  r.started,
+		Ended:    ended,
+		Requests: r.requests,
+		Failed:   r.failed,
+		Kinds:    r.kinds,
+		Pods:     r.pods,
+		Latency:  percentiles(r.latencies),
+		Failures: r.failures,
+	}
+	if length := ended.Sub(r.started); length > 0 {
+		res.Rate = float64(r.requests) / length.Seconds()
+	}
+	for _, m := range r.timeline {
+		if m.Failed > 0 || len(m.Pods) > 0 {
+			res.Timeline = append(res.Timeline, m)
+		}
+	}
+	slices.SortFunc(res.Failures, func(a, b result.Failure) int { return a.Sent.Compare(b.Sent) })
+	return res
+}
+
+func percentiles(latencies []time.Duration) result.Latency {
+	if len(latencies) == 0 {
+		return result.Latency{}
+	}
+	slices.Sort(latencies)
+	at := func(share float64) float64 {
+		return milliseconds(latencies[int(share*float64(len(latencies)-1))])
+	}
+	return result.Latency{P50: at(.5), P90: at(.9), P99: at(.99), P999: at(.999), Max: at(1)}
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

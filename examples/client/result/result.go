@@ -1,0 +1,105 @@
+// Package result describes the JSON document that examples/client prints when
+// it ends, for programs that read it.
+package result
+
+import "time"
+
+// Resolution is the length of a Moment.
+const Resolution = 100 * time.Millisecond
+
+// MaxFailures is how many failures of each kind a Result lists one by one; it
+// counts all.
+const MaxFailures = 100
+
+// A Result is what became of all the requests of a run. A request belongs to
+// the time at which it was sent.
+type Result struct {
+	Target   string    `json:"target"`
+	Protocol string    `json:"protocol"`
+	Via      string    `json:"via"`
+	Policy   string    `json:"policy,omitempty"`
+	Started  time.Time `json:"started"`
+	Ended    time.Time `json:"ended"`
+	// Rate is the number of requests sent per second; Wanted is what was asked for.
+	Rate     float64 `json:"rate"`
+	Wanted   float64 `json:"wanted"`
+	Requests int     `json:"requests"`
+	Failed   int     `json:"failed"`
+
+	// Kinds counts the failures by kind, with the text of the first of each.
+	Kinds    map[Kind]KindCount `json:"kinds"`
+	Pods     map[string]Pod     `json:"pods"`
+	Latency  Latency            `json:"latency"`
+	Failures []Failure          `json:"failures"`
+	Timeline []Moment           `json:"timeline"`
+}
+
+// A Kind is a kind of failure.
+type Kind string
+
+// The kinds of failures.
+const (
+	Deadline    Kind = "deadline"     // no answer in time
+	Refused     Kind = "refused"      // no connection
+	Reset       Kind = "reset"        // the connection ended before the answer
+	Unavailable Kind = "unavailable"  // an answer: gRPC's UNAVAILABLE or HTTP's 503
+	NoEndpoints Kind = "no-endpoints" // there was no pod to ask
+	Other       Kind = "other"
+)
+
+// A KindCount counts the failures of a kind.
+type KindCount struct {
+	Count int    `json:"count"`
+	First string `json:"first"`
+}
+
+// A Pod is what one pod has answered well.
+type Pod struct {
+	Requests int       `json:"requests"`
+	First    time.Time `json:"first"`
+	Last     time.Time `json:"last"`
+}
+
+// Latency holds percentiles of the requests that were answered well, in
+// milliseconds since the time at which the request was due, so that a client
+// that falls behind does not make its backends look fast.
+type Latency struct {
+	P50  float64 `json:"p50"`
+	P90  float64 `json:"p90"`
+	P99  float64 `json:"p99"`
+	P999 float64 `json:"p999"`
+	Max  float64 `json:"max"`
+}
+
+// A Failure is a request that failed.
+type Failure struct {
+	Sent time.Time `json:"sent"`
+	// Took is in milliseconds.
+	Took float64 `json:"took"`
+	Kind Kind    `json:"kind"`
+	Text string  `json:"text"`
+}
+
+// A Moment counts the requests sent within one Resolution. Moments without
+// requests are left out.
+type Moment struct {
+	Time   time.Time      `json:"t"`
+	Pods   map[string]int `json:"pods,omitempty"`
+	Failed int            `json:"failed,omitempty"`
+}
+
+// Between counts the requests that each pod answered well, and those that
+// failed, in the moments that lie wholly between two times.
+func (r *Result) Between(from, to time.Time) (pods map[string]int, failed int) {
+	pods = make(map[string]int)
+	for _, m := range r.Timeline {
+		if m.Time.Before(from) || m.Time.Add(Resolution).After(to) {
+			continue
+		}
+		for pod, n := range m.Pods {
+			pods[pod] += n
+		}
+		failed += m.Failed
+	}
+	return pods, failed
+}

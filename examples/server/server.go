@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+
+	"github.com/sidestep-lb/sidestep/examples/quiz"
+)
+
+// A server is one pod: its two servers and its knobs.
+type server struct {
+	pod    string
+	http   *http.Server
+	grpc   *grpc.Server
+	health *health.Server
+
+	mu       sync.Mutex
+	knobs    knobs       // guarded by mu
+	stopping bool        // guarded by mu
+	death    *time.Timer // guarded by mu; nil while no death is set
+}
+
+func newServer(pod string, k knobs) *server {
+	s := &server{pod: pod, knobs: k, grpc: grpc.NewServer(), health: health.NewServer()}
+	quiz.Register(s.grpc, s)
+	healthpb.RegisterHealthServer(s.grpc, s.health)
+	s.reportHealth(k.Ready)
+
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /questions", s.serveQuestion)
+	mux.HandleFunc("GET /readyz", s.serveReady)
+	mux.HandleFunc("GET /knobs", s.serveKnobs)
+	mux.HandleFunc("POST /knobs", s.serveKnobs)
+	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	return s
+}
+
+// serve starts both servers. The channel receives the error of one that ends
+// by itself.
+func (s *server) serve(httpListener, grpcListener net.Listener) <-chan error {
+	failed := make(chan error, 2)
+	go func() {
+		if err := s.http.Serve(httpListener); !errors.Is(err, http.ErrServerClosed) {
+			failed <- err
+		}
+	}()
+	go func() {
+		if err := s.grpc.Serve(grpcListener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+			failed <- err
+		}
+	}()
+	return failed
+}
+
+// stop ends the server as a good citizen does: it is no longer ready, accepts
+// no connection, tells its clients to leave, and waits for the requests in
+// flight, but not longer than limit.
+func (s *server) stop(limit time.Duration) {
+	s.mu.Lock()
+	s.stopping = true
+	s.mu.Unlock()
+	s.health.Shutdown()
+
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	var drained sync.WaitGroup
+	drained.Go(func() {
+		if err := s.http.Shutdown(ctx); err != nil {
+			s.http.Close()
+		}
+	})
+	drained.Go(func() {
+		cut := context.AfterFunc(ctx, s.grpc.Stop)
+		s.grpc.GracefulStop()
+		cut()
+	})
+	drained.Wait()
+}
+
+// kill ends both servers and all their connections at once, as SIGKILL would,
+// but leaves the process, so that the container is not started again.
+func (s *server) kill() {
+	s.http.Close()
+	s.grpc.Stop()
+}
+
+// Question implements quiz.Server.
+func (s *server) Question(ctx context.Context) (quiz.Answer, error) {
+	s.mu.Lock()
+	delay, fail := s.knobs.Delay, s.knobs.Fail
+	s.mu.Unlock()
+	answer := quiz.Answer{Pod: s.pod}
+	if delay > 0 {
+		select {
+		case <-time.After(delay):
+		case <-ctx.Done():
+			return answer, status.FromContextError(ctx.Err()).Err()
+		}
+	}
+	if rand.Float64() < fail {
+		return answer, status.Error(codes.Unavailable, "pod "+s.pod+" fails as its knob says")
+	}
+	answer.Question = "Which pod answers next?"
+	return answer, nil
+}
+
+func (s *server) serveQuestion(w http.ResponseWriter, r *http.Request) {
+	answer, err := s.Question(r.Context())
+	code := http.StatusOK
+	if err != nil {
+		answer.Error = status.Convert(err).Message()
+		code = http.StatusServiceUnavailable
+	}
+	reply(w, code, answer)
+}
+
+func (s *server) serveReady(w http.ResponseWriter, _ *http.Request) {
+	s.mu.Lock()
+	ready := s.knobs.Ready && !s.stopping
+	s.mu.Unlock()
+	if !ready {
+		http.Error(w, "not ready", http.StatusServiceUnavailable)
+	}
+}
+
+func (s *server) reportHealth(ready bool) {
+	state := healthpb.HealthCheckResponse_NOT_SERVING
+	if ready {
+		state = healthpb.HealthCheckResponse_SERVING
+	}
+	s.health.SetServingStatus("", state)
+	s.health.SetServingStatus(quiz.ServiceName, state)
+}
+
+func reply(w http.ResponseWriter, code int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(body) // a client that has gone needs no reply
+}

@@ -1,0 +1,213 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+const (
+	namespace = "kiada"
+	manifests = "../../examples/kind/"
+)
+
+// A cluster is the one that the environment names, with the server deployed.
+type cluster struct {
+	kubeconfig string // empty: kubectl's own choice
+	dnsTTL     time.Duration
+	stopAPI    string // a command, or empty
+	startAPI   string
+}
+
+var (
+	theCluster *cluster // nil when the environment names none
+	theReport  report
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv("SIDESTEP_E2E_LOAD_IMAGE") == "" {
+		os.Exit(m.Run()) // every test skips itself
+	}
+	c, err := setUp()
+	if err != nil {
+		log.Fatalf("e2e: set up: %v", err)
+	}
+	theCluster = c
+	code := m.Run()
+	theReport.print(os.Stdout)
+	if _, err := c.kubectl("", "delete", "namespace", namespace, "--wait=false"); err != nil {
+		log.Printf("e2e: clean up: %v", err)
+	}
+	os.Exit(code)
+}
+
+// needCluster skips the test where there is no cluster.
+func needCluster(t *testing.T) *cluster {
+	t.Helper()
+	if theCluster == nil {
+		t.Skip("no cluster: SIDESTEP_E2E_LOAD_IMAGE is not set; see the package comment")
+	}
+	return theCluster
+}
+
+func setUp() (*cluster, error) {
+	c := &cluster{
+		kubeconfig: os.Getenv("SIDESTEP_E2E_KUBECONFIG"),
+		dnsTTL:     5 * time.Second,
+		stopAPI:    os.Getenv("SIDESTEP_E2E_APISERVER_STOP"),
+		startAPI:   os.Getenv("SIDESTEP_E2E_APISERVER_START"),
+	}
+	if ttl := os.Getenv("SIDESTEP_E2E_DNS_TTL"); ttl != "" {
+		var err error
+		if c.dnsTTL, err = time.ParseDuration(ttl); err != nil {
+			return nil, fmt.Errorf("SIDESTEP_E2E_DNS_TTL: %w", err)
+		}
+	}
+	if err := loadImages("server", "client"); err != nil {
+		return nil, err
+	}
+	for _, args := range [][]string{
+		{"delete", "namespace", namespace, "--ignore-not-found", "--timeout=2m"},
+		{"apply", "-f", manifests + "quiz.yaml", "-f", manifests + "rbac.yaml"},
+		{"-n", namespace, "rollout", "status", "deployment/quiz", "--timeout=2m"},
+	} {
+		if _, err := c.kubectl("", args...); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// loadImages builds programs of the examples and loads them into the cluster.
+func loadImages(programs ...string) error {
+	dir, err := os.MkdirTemp("", "sidestep-e2e")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	for _, program := range programs {
+		binary := filepath.Join(dir, program)
+		build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, "../../examples/"+program)
+		build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
+		if _, err := run(build); err != nil {
+			return err
+		}
+		if err := command(os.Getenv("SIDESTEP_E2E_LOAD_IMAGE"), "sidestep.local/"+program+":dev", binary); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// command runs a command of the environment, as a shell reads it.
+func command(line string, args ...string) error {
+	_, err := run(exec.Command("sh", append([]string{"-c", line + ` "$@"`, "sh"}, args...)...))
+	return err
+}
+
+// run returns what a command prints, or an error that holds what it says.
+func run(cmd *exec.Cmd) ([]byte, error) {
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), err, strings.TrimSpace(stderr.String()))
+	}
+	return stdout.Bytes(), nil
+}
+
+// kubectlCommand returns a command that ends with ctx.
+func (c *cluster) kubectlCommand(ctx context.Context, args ...string) *exec.Cmd {
+	if c.kubeconfig != "" {
+		args = append([]string{"--kubeconfig", c.kubeconfig}, args...)
+	}
+	return exec.CommandContext(ctx, "kubectl", args...)
+}
+
+// kubectl runs kubectl with the given standard input.
+func (c *cluster) kubectl(stdin string, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
+	cmd := c.kubectlCommand(ctx, args...)
+	cmd.Stdin = strings.NewReader(stdin)
+	return run(cmd)
+}
+
+// must runs kubectl in the namespace of the tests, and fails the test with it.
+func (c *cluster) must(t *testing.T, stdin string, args ...string) []byte {
+	t.Helper()
+	out, err := c.kubectl(stdin, append([]string{"-n", namespace}, args...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// apply applies objects of the namespace.
+func (c *cluster) apply(t *testing.T, objects ...any) {
+	t.Helper()
+	list, err := json.Marshal(map[string]any{"apiVersion": "v1", "kind": "List", "items": objects})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.must(t, string(list), "apply", "-f", "-")
+}
+
+// scale returns when so many pods are ready, and no other is left.
+func (c *cluster) scale(t *testing.T, replicas int) {
+	t.Helper()
+	c.must(t, "", "scale", "deployment/quiz", fmt.Sprintf("--replicas=%d", replicas))
+	c.must(t, "", "rollout", "status", "deployment/quiz", "--timeout=2m")
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(200 * time.Millisecond) {
+		pods := c.pods(t)
+		if len(pods) == replicas {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("after 2 minutes there are %d pods, not %d", len(pods), replicas)
+		}
+	}
+}
+
+// A pod is one of the server's.
+type pod struct {
+	Metadata struct{ Name, UID string }
+	Status   struct{ PodIP string }
+}
+
+// pods returns the pods of the server, those that terminate among them.
+func (c *cluster) pods(t *testing.T) []pod {
+	t.Helper()
+	var list struct{ Items []pod }
+	if err := json.Unmarshal(c.must(t, "", "get", "pods", "-l", "app=quiz", "-o", "json"), &list); err != nil {
+		t.Fatal(err)
+	}
+	return list.Items
+}
+
+// turn sets knobs of a pod, through the API server, and returns when the pod
+// will die if the knob die is among them.
+func (c *cluster) turn(t *testing.T, pod string, knobs url.Values) (dies time.Time) {
+	t.Helper()
+	path := fmt.Sprintf("/api/v1/namespaces/%s/pods/%s:8080/proxy/knobs?%s", namespace, pod, knobs.Encode())
+	var reply struct{ Dies time.Time }
+	if err := json.Unmarshal(c.must(t, "", "create", "--raw", path, "-f", "-"), &reply); err != nil {
+		t.Fatal(err)
+	}
+	return reply.Dies
+}
+
+// replace deletes a pod at once and returns when another one has its place.
+func (c *cluster) replace(t *testing.T, pod string) {
+	t.Helper()
+	c.must(t, "", "delete", "pod", pod, "--grace-period=0", "--force", "--ignore-not-found")
+	c.scale(t, 3)
+}

@@ -1,0 +1,98 @@
+package kubeapi
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+)
+
+// Timing holds the durations of a ListWatch. Zero values are the defaults, so
+// that only tests set any.
+type Timing struct {
+	// WatchTimeout is the shortest time after which the server is asked to end
+	// a watch, in whole seconds; it is drawn for each watch from once to twice
+	// this. The default is 5 minutes, as in client-go.
+	WatchTimeout time.Duration
+	// AnswerTimeout is how long a list may take, and a watch to begin. The
+	// default is 30 seconds.
+	AnswerTimeout time.Duration
+	// IdleTimeout is how long a watch may bring nothing. As servers send a
+	// bookmark each minute, it means by default of 150 seconds that the
+	// connection is dead.
+	IdleTimeout time.Duration
+	// ShortWatch is the length below which a watch without any event counts as
+	// failed, so that a server that ends watches at once is not asked in a tight
+	// loop. The default is 1 second, as in client-go.
+	ShortWatch time.Duration
+	// FirstBackoff and MaxBackoff bound the waiting after the first failure and
+	// after many, which is drawn from zero to a limit that doubles each time.
+	// The defaults are 0.8 and 30 seconds, client-go's.
+	FirstBackoff, MaxBackoff time.Duration
+}
+
+func (t Timing) withDefaults() Timing {
+	set := func(d *time.Duration, to time.Duration) {
+		if *d == 0 {
+			*d = to
+		}
+	}
+	set(&t.WatchTimeout, 5*time.Minute)
+	set(&t.AnswerTimeout, 30*time.Second)
+	set(&t.IdleTimeout, 150*time.Second)
+	set(&t.ShortWatch, time.Second)
+	set(&t.FirstBackoff, 800*time.Millisecond)
+	set(&t.MaxBackoff, 30*time.Second)
+	return t
+}
+
+// watchTimeout draws the length of a watch, so that the clients of a server do
+// not all come back at once.
+func (t Timing) watchTimeout() time.Duration {
+	return t.WatchTimeout + rand.N(t.WatchTimeout+1)
+}
+
+// healthyAfter is how long a watch must have lasted for earlier failures to be
+// forgotten.
+const healthyAfter = 2 * time.Minute
+
+// retry waits longer from failure to failure.
+type retry struct {
+	backoff *backoff.ExponentialBackOff
+}
+
+func newRetry(t Timing) retry {
+	return retry{backoff.NewExponentialBackOff(
+		// A factor of 1 spreads the waiting from zero to twice the interval.
+		backoff.WithInitialInterval(t.FirstBackoff/2),
+		backoff.WithMaxInterval(t.MaxBackoff/2),
+		backoff.WithRandomizationFactor(1),
+		backoff.WithMultiplier(2),
+		backoff.WithMaxElapsedTime(0),
+	)}
+}
+
+// wait waits after a failure because of err, or until ctx ends. What the server
+// asks for in Retry-After comes on top, to keep its clients spread out.
+func (r retry) wait(ctx context.Context, err error) {
+	d := r.backoff.NextBackOff()
+	var status *StatusError
+	if errors.As(err, &status) {
+		d += status.RetryAfter
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// lasted forgets earlier failures after a watch that was long enough.
+func (r retry) lasted(d time.Duration) {
+	if d >= healthyAfter {
+		r.backoff.Reset()
+	}
+}

@@ -1,0 +1,82 @@
+package kubeapi
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// The types of watch events. A client skips those that it does not know.
+const (
+	Added    = "ADDED"
+	Modified = "MODIFIED"
+	Deleted  = "DELETED"
+
+	bookmark = "BOOKMARK"
+	failure  = "ERROR"
+)
+
+// An event is one message of a watch.
+type event struct {
+	Type   string          `json:"type"`
+	Object json.RawMessage `json:"object"`
+}
+
+// A stream splits the body of a watch into events. There is no limit on how
+// long it is, only on each event.
+type stream struct {
+	decoder *json.Decoder
+	input   *meter
+}
+
+func newStream(r io.Reader, maxEvent int64) *stream {
+	input := &meter{r: r, max: maxEvent}
+	return &stream{decoder: json.NewDecoder(input), input: input}
+}
+
+// next returns the next event. It returns io.EOF itself only where the stream
+// ends after an event, not within one.
+func (s *stream) next() (event, error) {
+	s.input.read = 0
+	var e event
+	if err := s.decoder.Decode(&e); err != nil {
+		if errors.Is(err, io.EOF) {
+			return e, io.EOF
+		}
+		return e, fmt.Errorf("watch event: %w", err)
+	}
+	return e, nil
+}
+
+// A meter reads up to max bytes, and more after read has been set back.
+type meter struct {
+	r         io.Reader
+	read, max int64
+}
+
+func (m *meter) Read(p []byte) (int, error) {
+	left := m.max - m.read
+	if left <= 0 {
+		return 0, fmt.Errorf("larger than the limit of %d bytes", m.max)
+	}
+	n, err := m.r.Read(p[:min(int64(len(p)), left)])
+	m.read += int64(n)
+	return n, err
+}
+
+// A keepAwake puts a timer off whenever a byte arrives.
+type keepAwake struct {
+	r     io.Reader
+	timer *time.Timer
+	after time.Duration
+}
+
+func (k *keepAwake) Read(p []byte) (int, error) {
+	n, err := k.r.Read(p)
+	if n > 0 {
+		k.timer.Reset(k.after)
+	}
+	return n, err
+}

@@ -1,0 +1,37 @@
+package kubeapi
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"testing"
+)
+
+func FuzzWatchStream(f *testing.F) {
+	f.Add([]byte(eventOf("ADDED", "a", "8") + eventOf("BOOKMARK", "", "9")))
+	f.Add([]byte(`{"type":"ERROR","object":` + statusOf(410, "Expired", "gone") + `}`))
+	f.Add([]byte(`{"type":"MODIFIED","object":{"metadata":{"name":"a"},"ports":null,"endpoints":[null]}}`))
+	f.Add([]byte(`{"type":"DELETED"`))
+	f.Add([]byte(`{"type":"ADDED","object":{"metadata":{"name":"` + strings.Repeat("x", 2000)))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		lw := ListWatch[EndpointSlice]{MaxEventBytes: 1024}
+		p := progress{version: "7"}
+		tr := &transcript{}
+		_, err := lw.consume(bytes.NewReader(data), &p, tr)
+		if err == nil {
+			t.Fatal("a stream that has ended gave no error")
+		}
+		if p.version == "" {
+			t.Fatal("the version to resume from is lost")
+		}
+		if err == io.EOF && len(bytes.TrimSpace(data)) > 0 && !bytes.HasSuffix(bytes.TrimSpace(data), []byte("}")) &&
+			!bytes.HasSuffix(bytes.TrimSpace(data), []byte("null")) {
+			t.Fatal("a stream that ends within an event passes for complete")
+		}
+		for _, call := range tr.calls {
+			if strings.HasSuffix(call, " ") {
+				t.Fatalf("handed on an object without a name: %q", call)
+			}
+		}
+	})
+}

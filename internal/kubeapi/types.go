@@ -1,0 +1,136 @@
+package kubeapi
+
+import "net/url"
+
+// LabelServiceName is the label of an EndpointSlice that names its Service.
+const LabelServiceName = "kubernetes.io/service-name"
+
+// EndpointSlicesPath returns the path of the EndpointSlices of a namespace.
+func EndpointSlicesPath(namespace string) string {
+	return "/apis/discovery.k8s.io/v1/namespaces/" + url.PathEscape(namespace) + "/endpointslices"
+}
+
+// ServicesPath returns the path of the Services of a namespace.
+func ServicesPath(namespace string) string {
+	return "/api/v1/namespaces/" + url.PathEscape(namespace) + "/services"
+}
+
+// An Object is a struct that embeds ObjectMeta.
+type Object interface {
+	meta() ObjectMeta
+}
+
+// ObjectMeta is what all objects have in common. Of its many fields only those
+// that sidestep reads are here, as in all types of this file.
+type ObjectMeta struct {
+	Name            string           `json:"name"`
+	UID             string           `json:"uid,omitempty"`
+	ResourceVersion string           `json:"resourceVersion,omitempty"`
+	OwnerReferences []OwnerReference `json:"ownerReferences,omitempty"`
+}
+
+func (m ObjectMeta) meta() ObjectMeta { return m }
+
+// An OwnerReference names the object that another one belongs to.
+type OwnerReference struct {
+	Kind string `json:"kind"`
+	UID  string `json:"uid"`
+}
+
+// The address types of an EndpointSlice. There is a third one, FQDN, to which
+// Kubernetes gives no meaning.
+const (
+	AddressTypeIPv4 = "IPv4"
+	AddressTypeIPv6 = "IPv6"
+)
+
+// An EndpointSlice holds some of the endpoints of a Service
+// (discovery.k8s.io/v1).
+type EndpointSlice struct {
+	ObjectMeta  `json:"metadata"`
+	AddressType string         `json:"addressType"`
+	Endpoints   []Endpoint     `json:"endpoints"`
+	Ports       []EndpointPort `json:"ports"`
+}
+
+// An Endpoint is one backend, as a rule a pod.
+type Endpoint struct {
+	Addresses  []string         `json:"addresses"`
+	Conditions Conditions       `json:"conditions"`
+	TargetRef  *ObjectReference `json:"targetRef,omitempty"`
+	NodeName   string           `json:"nodeName,omitempty"`
+	Zone       string           `json:"zone,omitempty"`
+	Hints      *Hints           `json:"hints,omitempty"`
+}
+
+// Conditions are pointers because an absent condition has a meaning of its own.
+type Conditions struct {
+	Ready       *bool `json:"ready,omitempty"`
+	Serving     *bool `json:"serving,omitempty"`
+	Terminating *bool `json:"terminating,omitempty"`
+}
+
+// An ObjectReference says which object an endpoint is.
+type ObjectReference struct {
+	Kind string `json:"kind"`
+	Name string `json:"name"`
+	UID  string `json:"uid"`
+}
+
+// Hints say which clients should use an endpoint.
+type Hints struct {
+	ForZones []Hint `json:"forZones,omitempty"`
+	ForNodes []Hint `json:"forNodes,omitempty"`
+}
+
+// A Hint names a zone or a node.
+type Hint struct {
+	Name string `json:"name"`
+}
+
+// ProtocolTCP is the protocol that a port without one has.
+const ProtocolTCP = "TCP"
+
+// An EndpointPort is a port that all endpoints of a slice have.
+type EndpointPort struct {
+	Name     *string `json:"name"`
+	Protocol *string `json:"protocol"`
+	Port     *int32  `json:"port"`
+}
+
+// A Service is a named set of pods (core/v1).
+type Service struct {
+	ObjectMeta `json:"metadata"`
+	Spec       ServiceSpec `json:"spec"`
+}
+
+// ServiceTypeExternalName is the type of Services that are but an alias of a
+// host name and have no endpoints.
+const ServiceTypeExternalName = "ExternalName"
+
+// PolicyLocal is the internalTrafficPolicy that stays on the client's node.
+const PolicyLocal = "Local"
+
+// ServiceSpec is the wanted state of a Service.
+type ServiceSpec struct {
+	Type                  string        `json:"type,omitempty"`
+	ExternalName          string        `json:"externalName,omitempty"`
+	Ports                 []ServicePort `json:"ports,omitempty"`
+	IPFamilies            []string      `json:"ipFamilies,omitempty"`
+	InternalTrafficPolicy string        `json:"internalTrafficPolicy,omitempty"`
+}
+
+// A ServicePort is a port of a Service.
+type ServicePort struct {
+	Name     string `json:"name,omitempty"`
+	Protocol string `json:"protocol,omitempty"`
+	Port     int32  `json:"port"`
+}
+
+// list is the answer to a LIST request.
+type list[T any] struct {
+	Metadata struct {
+		ResourceVersion string `json:"resourceVersion"`
+	} `json:"metadata"`
+	Items []T `json:"items"`
+}

@@ -1,0 +1,96 @@
+package resolver
+
+import (
+	"net"
+	"os"
+	"strconv"
+	"strings"
+
+	grpcresolver "google.golang.org/grpc/resolver"
+
+	"github.com/sidestep-lb/sidestep/discovery"
+	"github.com/sidestep-lb/sidestep/discovery/topology"
+)
+
+// Config says where a resolver's endpoints come from, and which of them a
+// channel is to use. The zero value is ready to use.
+type Config struct {
+	// Source is what to ask. The default is the process's own for the scheme:
+	// the cluster that it runs in for k8s, the DNS of /etc/resolv.conf for
+	// headless.
+	Source discovery.Source
+	// Locality is where the process runs, for the topology hints of a Service.
+	// Without it they do not count, and a Service whose internalTrafficPolicy
+	// is Local has no usable endpoint.
+	Locality topology.Locality
+	// SubsetSize is the number of endpoints to connect to, out of a Service
+	// that has more. The default, 0, is all of them. The subset depends on the
+	// name of the host, which is that of the pod.
+	SubsetSize int
+}
+
+// NewBuilder returns a builder for grpc.WithResolvers, which uses it for the
+// targets of one channel in place of the one that is registered. The scheme is
+// k8s, kubernetes, headless or static.
+func NewBuilder(scheme string, config Config) grpcresolver.Builder {
+	return &builder{scheme: scheme, config: config}
+}
+
+// builder implements grpcresolver.Builder and grpcresolver.AuthorityOverrider.
+type builder struct {
+	// Set at the start and read-only.
+	scheme string
+	config Config
+}
+
+// Scheme implements grpcresolver.Builder.
+func (b *builder) Scheme() string { return b.scheme }
+
+// Build implements grpcresolver.Builder. It does not block: the source is asked
+// in the background. The error for a malformed target is a
+// *discovery.TargetError.
+func (b *builder) Build(target grpcresolver.Target, cc grpcresolver.ClientConn, _ grpcresolver.BuildOptions) (grpcresolver.Resolver, error) {
+	parsed, err := discovery.ParseTarget(target.URL.String())
+	if err != nil {
+		return nil, err
+	}
+	source := b.config.Source
+	if source == nil {
+		source = defaultSource(parsed.Scheme)
+	}
+	client, err := os.Hostname()
+	if err != nil { // an unnamed host shares its subset with others of its kind
+		client = "localhost"
+	}
+	return start(&nameResolver{
+		cc:           cc,
+		text:         target.String(),
+		subscription: discovery.Watch(source, parsed),
+		locality:     b.config.Locality,
+		client:       client,
+		subsetSize:   b.config.SubsetSize,
+	}), nil
+}
+
+// OverrideAuthority implements grpcresolver.AuthorityOverrider. The authority,
+// which is also the name that a server's certificate must show, is the host of
+// the target as the user wrote it, so that quiz.kiada.svc remains that. A port
+// number stays, as in any authority; the name of a port does not, because
+// RFC 3986 allows none there and servers and proxies may refuse it. A static
+// target has no name; the first of its addresses stands for it, and with TLS
+// grpc.WithAuthority gives the name.
+func (b *builder) OverrideAuthority(target grpcresolver.Target) string {
+	text := target.Endpoint()
+	if text == "" { // kubernetes://SERVICE[:PORT]
+		text = target.URL.Host
+	}
+	text, _, _ = strings.Cut(text, ",")
+	host, port, err := net.SplitHostPort(text)
+	if err != nil {
+		return text
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return host
+	}
+	return text
+}

@@ -1,0 +1,68 @@
+package resolver
+
+import (
+	"google.golang.org/grpc/attributes"
+	grpcresolver "google.golang.org/grpc/resolver"
+
+	"github.com/sidestep-lb/sidestep/discovery"
+)
+
+// state makes the resolver state of usable endpoints or, without any, of the
+// reason for that.
+func state(usable []discovery.Endpoint, reason error) grpcresolver.State {
+	s := grpcresolver.State{
+		// Policies made with balancer/base read Addresses alone; the channel
+		// derives Endpoints from Addresses, but not the other way round.
+		Addresses: make([]grpcresolver.Address, len(usable)),
+		Endpoints: make([]grpcresolver.Endpoint, len(usable)),
+	}
+	for i := range usable {
+		s.Addresses[i] = grpcresolver.Address{Addr: usable[i].Addr.String()}
+		s.Endpoints[i] = grpcresolver.Endpoint{
+			Addresses: s.Addresses[i : i+1 : i+1],
+			// Attributes of an Address would make gRPC reconnect at each change.
+			Attributes: attributes.New(endpointKey{}, endpointValue{&usable[i]}),
+		}
+	}
+	if reason != nil {
+		s.Attributes = attributes.New(reasonKey{}, reason)
+	}
+	return s
+}
+
+// EndpointOf returns what discovery knows of an endpoint that a resolver of this
+// package made. The result must not be changed. It is for load-balancing
+// policies.
+func EndpointOf(e grpcresolver.Endpoint) (*discovery.Endpoint, bool) {
+	v, ok := e.Attributes.Value(endpointKey{}).(endpointValue)
+	return v.endpoint, ok
+}
+
+// Unusable returns why a state that a resolver of this package made has no
+// endpoints. It wraps discovery.ErrNoEndpoints, ErrServiceNotFound or
+// ErrPortNotFound, and is nil if there are endpoints. It is for load-balancing
+// policies.
+func Unusable(s grpcresolver.State) error {
+	err, _ := s.Attributes.Value(reasonKey{}).(error)
+	return err
+}
+
+type endpointKey struct{}
+
+func (endpointKey) String() string { return "sidestep.endpoint" }
+
+type reasonKey struct{}
+
+func (reasonKey) String() string { return "sidestep.unusable" }
+
+// An endpointValue is an Endpoint as a value of gRPC attributes.
+type endpointValue struct{ endpoint *discovery.Endpoint }
+
+// Equal is what attributes compare their values by.
+func (v endpointValue) Equal(o any) bool {
+	other, ok := o.(endpointValue)
+	return ok && v.endpoint.Equal(other.endpoint)
+}
+
+// String is for gRPC's logs.
+func (v endpointValue) String() string { return v.endpoint.String() }
