@@ -1,13 +1,10 @@
 package discovery
 
 import (
-	"iter"
-	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
-
-	"github.com/sidestep-lb/sidestep/internal/telemetry"
 )
 
 // shared holds the running watches of the process. It is no setting: nothing
@@ -15,7 +12,6 @@ import (
 var shared = registry{watches: make(map[watchKey]*watch)}
 
 type registry struct {
-	metrics sync.Once
 	mu      sync.Mutex
 	watches map[watchKey]*watch // guarded by mu
 }
@@ -26,20 +22,19 @@ type watchKey struct {
 }
 
 func (r *registry) join(source Source, target Target) *watch {
-	r.metrics.Do(func() { telemetry.Observe(r.report) })
 	key := watchKey{source, target}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	// A source whose values cannot be compared cannot be found again either.
-	comparable := reflect.TypeOf(source).Comparable()
-	if comparable {
+	shareable := reflect.TypeOf(source).Comparable()
+	if shareable {
 		if w, ok := r.watches[key]; ok {
 			w.users++
 			return w
 		}
 	}
 	w := startWatch(key)
-	if comparable {
+	if shareable {
 		r.watches[key] = w
 	}
 	return w
@@ -58,22 +53,24 @@ func (r *registry) leave(w *watch) {
 	}
 }
 
-// report yields the state of every shared watch.
-func (r *registry) report() iter.Seq[telemetry.Target] {
+// A Status is the state of one watched target.
+type Status struct {
+	Target Target
+	// Users counts the subscriptions.
+	Users int
+	View
+}
+
+// Statuses returns the state of every shared watch of the process, by target.
+func Statuses() []Status {
+	r := &shared
 	r.mu.Lock()
-	watches := slices.Collect(maps.Values(r.watches))
-	r.mu.Unlock()
-	return func(yield func(telemetry.Target) bool) {
-		for _, w := range watches {
-			view, _, _ := w.state()
-			t := telemetry.Target{Name: w.key.target.String(), Stale: view.Err != nil}
-			if view.Snapshot != nil {
-				t.Ready = view.Snapshot.Ready()
-				t.NotReady = len(view.Snapshot.Endpoints) - t.Ready
-			}
-			if !yield(t) {
-				return
-			}
-		}
+	defer r.mu.Unlock()
+	statuses := make([]Status, 0, len(r.watches))
+	for key, w := range r.watches {
+		view, _, _ := w.state()
+		statuses = append(statuses, Status{Target: key.target, Users: w.users, View: view})
 	}
+	slices.SortFunc(statuses, func(a, b Status) int { return strings.Compare(a.Target.String(), b.Target.String()) })
+	return statuses
 }

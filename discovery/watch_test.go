@@ -3,6 +3,7 @@ package discovery_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"sync"
@@ -94,6 +95,26 @@ func TestUsersOfOneTargetShareOneWatch(t *testing.T) {
 	<-source.receivers
 	if n := source.runs.Load(); n != 3 {
 		t.Errorf("the source ran %d times, want 3", n)
+	}
+}
+
+func TestStatusesTellWhatTheProcessWatches(t *testing.T) {
+	source := newHand()
+	b := discovery.Watch(source, target(t, "k8s:///b.kiada:80"))
+	a1 := discovery.Watch(source, target(t, "k8s:///a.kiada:80"))
+	a2 := discovery.Watch(source, target(t, "k8s:///a:80"))
+	var got []string
+	for _, s := range discovery.Statuses() {
+		got = append(got, fmt.Sprintf("%s %d", s.Target, s.Users))
+	}
+	if want := "[k8s:///a.kiada:80 2 k8s:///b.kiada:80 1]"; fmt.Sprint(got) != want {
+		t.Errorf("statuses %v, want %s", got, want)
+	}
+	for _, sub := range []*discovery.Subscription{a1, a2, b} {
+		sub.Close()
+	}
+	if left := discovery.Statuses(); len(left) != 0 {
+		t.Errorf("statuses %v after Close, want none", left)
 	}
 }
 

@@ -226,8 +226,15 @@ func TestAStreamThatAPodRefusesIsSentToAnotherPod(t *testing.T) {
 // REFUSED_STREAM.
 func refuseStreams(conn net.Conn, refused *int) {
 	defer conn.Close()
+	frames := make(chan []byte, 100) // a pipe holds nothing, so somebody else has to write
+	defer close(frames)
+	go func() {
+		for f := range frames {
+			conn.Write(f)
+		}
+	}()
 	io.CopyN(io.Discard, conn, int64(len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")))
-	conn.Write([]byte{0, 0, 0, 4, 0, 0, 0, 0, 0}) // SETTINGS
+	frames <- []byte{0, 0, 0, 4, 0, 0, 0, 0, 0} // SETTINGS
 	for {
 		header := make([]byte, 9)
 		if _, err := io.ReadFull(conn, header); err != nil {
@@ -238,10 +245,10 @@ func refuseStreams(conn net.Conn, refused *int) {
 		switch header[3] {
 		case 1: // HEADERS: RST_STREAM
 			*refused++
-			conn.Write(bytes.Join([][]byte{{0, 0, 4, 3, 0}, header[5:9], {0, 0, 0, 7}}, nil))
+			frames <- bytes.Join([][]byte{{0, 0, 4, 3, 0}, header[5:9], {0, 0, 0, 7}}, nil)
 		case 6: // PING
 			if header[4] == 0 {
-				conn.Write(bytes.Join([][]byte{{0, 0, 8, 6, 1}, header[5:9], payload}, nil))
+				frames <- bytes.Join([][]byte{{0, 0, 8, 6, 1}, header[5:9], payload}, nil)
 			}
 		}
 	}

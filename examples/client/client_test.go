@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"reflect"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -24,8 +25,14 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// serve starts an HTTP server and returns what asks it by the way clusterip.
-func serve(t *testing.T, handler http.HandlerFunc) ask {
+// runLoad returns the result of a run from its start to its end.
+func runLoad(ctx context.Context, ask ask, rate float64, length, timeout time.Duration) result.Result {
+	l := newLoad(ask, rate, timeout)
+	return l.result(l.run(ctx, length))
+}
+
+// serveHTTP starts an HTTP server and returns what asks it by the way clusterip.
+func serveHTTP(t *testing.T, handler http.HandlerFunc) ask {
 	t.Helper()
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
@@ -39,7 +46,7 @@ func serve(t *testing.T, handler http.HandlerFunc) ask {
 
 func TestResultCountsEveryRequestOnceAndSurvivesJSON(t *testing.T) {
 	var n atomic.Int64
-	ask := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+	ask := serveHTTP(t, func(w http.ResponseWriter, _ *http.Request) {
 		switch i := n.Add(1); {
 		case i%10 == 0:
 			http.Error(w, "no", http.StatusServiceUnavailable)
@@ -47,7 +54,7 @@ func TestResultCountsEveryRequestOnceAndSurvivesJSON(t *testing.T) {
 			fmt.Fprintf(w, `{"pod": "quiz-%d"}`, i%2)
 		}
 	})
-	got := load(t.Context(), ask, 200, 500*time.Millisecond, time.Second)
+	got := runLoad(t.Context(), ask, 200, 500*time.Millisecond, time.Second)
 	if got.Requests != int(n.Load()) || got.Requests < 50 {
 		t.Errorf("%d requests counted, %d served", got.Requests, n.Load())
 	}
@@ -80,7 +87,7 @@ func TestSlowAnswersDelayNoOtherRequest(t *testing.T) {
 		<-ctx.Done()
 		return "", ctx.Err()
 	}
-	got := load(t.Context(), ask, 200, 500*time.Millisecond, 300*time.Millisecond)
+	got := runLoad(t.Context(), ask, 200, 500*time.Millisecond, 300*time.Millisecond)
 	if got.Requests < 90 || got.Kinds[result.Deadline].Count != got.Requests {
 		t.Errorf("%d requests, want 100, all of them late: %+v", got.Requests, got.Kinds)
 	}
@@ -94,15 +101,31 @@ func TestSlowAnswersDelayNoOtherRequest(t *testing.T) {
 func TestRunEndsEarlyWithWhatItHas(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	got := load(ctx, func(context.Context) (string, error) { return "quiz-0", nil }, 100, time.Hour, time.Second)
+	got := runLoad(ctx, func(context.Context) (string, error) { return "quiz-0", nil }, 100, time.Hour, time.Second)
 	if got.Requests < 5 || got.Ended.Sub(got.Started) > 10*time.Second {
 		t.Errorf("%d requests in %v", got.Requests, got.Ended.Sub(got.Started))
 	}
 }
 
+func TestResultSoFarIsThereWhileTheRunGoesOn(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	l := newLoad(func(context.Context) (string, error) { return "quiz-0", nil }, 500, time.Second)
+	var running sync.WaitGroup
+	running.Go(func() { l.run(ctx, time.Minute) })
+	defer running.Wait()
+	defer cancel()
+	for before := 0; before < 100; {
+		r := l.result(time.Now())
+		if n := r.Pods["quiz-0"].Requests; n != r.Requests || n < before {
+			t.Fatalf("%d requests, %d of them answered, earlier %d", r.Requests, n, before)
+		}
+		before = r.Requests
+	}
+}
+
 func TestLongListsOfFailuresAreCutAndCounted(t *testing.T) {
 	text := strings.Repeat("x", 10*maxText)
-	got := load(t.Context(), func(context.Context) (string, error) { return "", errors.New(text) }, 5000, 200*time.Millisecond, time.Second)
+	got := runLoad(t.Context(), func(context.Context) (string, error) { return "", errors.New(text) }, 5000, 200*time.Millisecond, time.Second)
 	if got.Failed <= result.MaxFailures || len(got.Failures) != result.MaxFailures {
 		t.Errorf("%d failures, %d listed", got.Failed, len(got.Failures))
 	}
@@ -117,7 +140,7 @@ func TestFailuresAreTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	closed.Close()
-	cut := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+	cut := serveHTTP(t, func(w http.ResponseWriter, _ *http.Request) {
 		conn, _, err := w.(http.Hijacker).Hijack()
 		if err == nil {
 			conn.Close()

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"sync"
 	"time"
-
-	"github.com/sidestep-lb/sidestep/examples/client/result"
 )
 
 // maxInFlight bounds the requests in flight: beyond it, a request fails at
@@ -19,38 +17,44 @@ var errTooMany = errors.New("client: too many requests in flight")
 // An ask sends one request and returns the name of the pod that answered.
 type ask func(ctx context.Context) (pod string, err error)
 
-// load sends rate requests per second until ctx ends or length has passed, each
-// at the time at which it is due, whether or not earlier ones have been
-// answered. It returns when all have ended.
-func load(ctx context.Context, ask ask, rate float64, length, timeout time.Duration) result.Result {
+// A load sends requests at a steady rate, each at the time at which it is due,
+// whether or not earlier ones have been answered.
+type load struct {
+	ask     ask
+	rate    float64 // per second
+	timeout time.Duration
+	*recorder
+}
+
+func newLoad(ask ask, rate float64, timeout time.Duration) *load {
+	return &load{ask, rate, timeout, newRecorder(time.Now())}
+}
+
+// run sends requests until ctx ends or length has passed, and returns the time
+// at which it sent no more, after all have ended.
+func (l *load) run(ctx context.Context, length time.Duration) (ended time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, length)
 	defer cancel()
 	var inFlight sync.WaitGroup
+	defer inFlight.Wait()
 	slots := make(chan struct{}, maxInFlight)
-	start := time.Now()
-	r := newRecorder(start)
 	for n := 0; ; n++ {
-		due := start.Add(time.Duration(float64(n) / rate * float64(time.Second)))
+		due := l.started.Add(time.Duration(float64(n) / l.rate * float64(time.Second)))
 		if !sleepUntil(ctx, due) {
-			break
+			return time.Now()
 		}
 		select {
 		case slots <- struct{}{}:
 		default:
 			now := time.Now()
-			r.add(outcome{due: due, sent: now, done: now, err: errTooMany})
+			l.add(outcome{due: due, sent: now, done: now, err: errTooMany})
 			continue
 		}
 		inFlight.Go(func() {
 			defer func() { <-slots }()
-			r.add(send(ask, due, timeout))
+			l.add(send(l.ask, due, l.timeout))
 		})
 	}
-	ended := time.Now()
-	inFlight.Wait()
-	res := r.result(ended)
-	res.Wanted = rate
-	return res
 }
 
 // send does not use the context of the run: a request that is in flight when

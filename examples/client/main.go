@@ -16,7 +16,9 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"log"
+	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
@@ -30,6 +32,7 @@ func main() {
 	policy := flag.String("policy", "round_robin", "sidestep's load-balancing policy")
 	rate := flag.Float64("rate", 200, "requests per second")
 	length := flag.Duration("length", 20*time.Second, "how long to send requests")
+	listen := flag.String("listen", "", "`address` of an HTTP server that gives the result so far at /result; empty: none")
 	timeout := flag.Duration("timeout", 2*time.Second, "how long a request may take")
 	flag.Parse()
 	if !(*rate > 0 && *rate <= 1e6) {
@@ -41,13 +44,32 @@ func main() {
 		log.Fatal(err)
 	}
 	defer stop()
+	load := newLoad(ask, *rate, *timeout)
+	print := func(out io.Writer, ended time.Time) error {
+		r := load.result(ended)
+		r.Target, r.Protocol, r.Via, r.Policy, r.Wanted = *target, *protocol, *via, *policy, *rate
+		return json.NewEncoder(out).Encode(r)
+	}
+	if *listen != "" {
+		go serve(*listen, print)
+	}
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer cancel()
 	fmt.Fprintln(os.Stderr, "ready")
-
-	result := load(ctx, ask, *rate, *length, *timeout)
-	result.Target, result.Protocol, result.Via, result.Policy = *target, *protocol, *via, *policy
-	if err := json.NewEncoder(os.Stdout).Encode(result); err != nil {
+	ended := load.run(ctx, *length)
+	if err := print(os.Stdout, ended); err != nil {
 		log.Print(err)
 	}
+}
+
+// serve answers GET /result with the result so far, for as long as the program
+// runs.
+func serve(addr string, print func(io.Writer, time.Time) error) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /result", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = print(w, time.Now()) // whoever asked may have gone
+	})
+	server := http.Server{Addr: addr, Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	log.Fatal(server.ListenAndServe())
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -88,7 +89,8 @@ func (r *recorder) moment(t time.Time) *result.Moment {
 	return &r.timeline[i]
 }
 
-// result returns what was recorded of a run that sent its requests until ended.
+// result returns what was recorded of a run that has sent its requests until
+// ended, which may be now.
 func (r *recorder) result(ended time.Time) result.Result {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -97,16 +99,17 @@ func (r *recorder) result(ended time.Time) result.Result {
 		Ended:    ended,
 		Requests: r.requests,
 		Failed:   r.failed,
-		Kinds:    r.kinds,
-		Pods:     r.pods,
+		Kinds:    maps.Clone(r.kinds),
+		Pods:     maps.Clone(r.pods),
 		Latency:  percentiles(r.latencies),
-		Failures: r.failures,
+		Failures: slices.Clone(r.failures),
 	}
 	if length := ended.Sub(r.started); length > 0 {
 		res.Rate = float64(r.requests) / length.Seconds()
 	}
 	for _, m := range r.timeline {
 		if m.Failed > 0 || len(m.Pods) > 0 {
+			m.Pods = maps.Clone(m.Pods)
 			res.Timeline = append(res.Timeline, m)
 		}
 	}

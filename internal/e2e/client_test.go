@@ -1,12 +1,9 @@
 package e2e_test
 
 import (
-	"bufio"
-	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -84,67 +81,24 @@ func clientPod(t *testing.T, template []byte, w way, account string) any {
 	spec["serviceAccountName"] = account
 	spec["containers"].([]any)[0].(map[string]any)["args"] = []string{
 		"-target=" + fmt.Sprintf(w.target, w.service), "-protocol=" + w.protocol, "-via=" + w.via,
-		"-policy=round_robin", fmt.Sprintf("-rate=%d", rate), "-length=10m",
+		"-policy=round_robin", fmt.Sprintf("-rate=%d", rate), "-length=10m", "-listen=:8081",
 	}
 	return p
 }
 
-// stop ends the clients and returns their results, in the order of the ways.
+// stop returns the results of the clients, in the order of the ways, and ends
+// them. It does not read their logs, for which the API server would have to
+// reach the kubelet.
 func (l *load) stop(t *testing.T) []*result.Result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
 	results := make([]*result.Result, len(l.ways))
-	errs := make([]error, len(l.ways))
-	var following, done sync.WaitGroup
-	following.Add(len(l.ways))
 	for i, w := range l.ways {
-		done.Go(func() { results[i], errs[i] = l.c.lastWords(ctx, w.podName(), following.Done) })
+		path := fmt.Sprintf("/api/v1/namespaces/%s/pods/%s:8081/proxy/result", namespace, w.podName())
+		results[i] = new(result.Result)
+		if err := json.Unmarshal(l.c.must(t, "", "get", "--raw", path), results[i]); err != nil {
+			t.Fatalf("%s: the result: %v", w.title, err)
+		}
 	}
-	following.Wait()
 	l.c.must(t, "", "delete", "pods", "-l", "app=client")
-	done.Wait()
-	for i, err := range errs {
-		if err != nil {
-			t.Fatalf("%s: %v", l.ways[i].title, err)
-		}
-	}
 	return results
-}
-
-// lastWords follows the log of a client to its end, which holds the result. It
-// calls following once, when the log has begun to come.
-func (c *cluster) lastWords(ctx context.Context, pod string, following func()) (*result.Result, error) {
-	var once sync.Once
-	defer once.Do(following)
-	cmd := c.kubectlCommand(ctx, "-n", namespace, "logs", "--follow", pod)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	var last string
-	lines := bufio.NewReader(out)
-	for {
-		line, err := lines.ReadString('\n')
-		once.Do(following)
-		if line != "" {
-			last = line
-		}
-		if err != nil {
-			break
-		}
-	}
-	if err := cmd.Wait(); err != nil {
-		return nil, fmt.Errorf("follow its log: %w: %s", err, stderr.String())
-	}
-	r := new(result.Result)
-	if err := json.Unmarshal([]byte(last), r); err != nil {
-		return nil, fmt.Errorf("it ended without a result: %q", last)
-	}
-	return r, nil
 }
