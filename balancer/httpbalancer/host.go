@@ -20,7 +20,10 @@ import (
 // Names of one or two labels are taken for Services, though they need not be.
 func ServiceTarget(u *url.URL) (discovery.Target, bool) {
 	host, ok := readHost(u)
-	return host.target, ok
+	if !ok {
+		return discovery.Target{}, false
+	}
+	return host.target, true
 }
 
 // A hostName is a host that reads as a Service.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sidestep-lb/sidestep/discovery"
+	"github.com/sidestep-lb/sidestep/discovery/kube"
 )
 
 // idleTimeout is how long the watch of a Service and the connections to its
@@ -51,7 +52,7 @@ func New(config Config) *Transport { return newTransport(config, lookupService) 
 func newTransport(config Config, lookup lookupFunc) *Transport {
 	t := &Transport{config: config, invalid: config.validate(), base: config.Base, names: &names{lookup: lookup}}
 	if t.config.Source == nil {
-		t.config.Source = inCluster()
+		t.config.Source = kube.InCluster()
 		t.askFirst = true
 	}
 	if t.config.DrainTimeout == 0 {
