@@ -208,7 +208,7 @@ func (p *targetParser) service(t Target, name string) (Target, error) {
 				return Target{}, p.fail(at, `a Service's name goes on with "svc" after its namespace`)
 			}
 		case 3:
-			for _, l := range strings.Split(label, ".") {
+			for l := range strings.SplitSeq(label, ".") {
 				if err := p.label(at, "domain", l); err != nil {
 					return Target{}, err
 				}
@@ -226,7 +226,7 @@ func (p *targetParser) service(t Target, name string) (Target, error) {
 
 func (p *targetParser) static(list string) (Target, error) {
 	at := p.offset
-	for _, a := range strings.Split(list, ",") {
+	for a := range strings.SplitSeq(list, ",") {
 		if _, err := netip.ParseAddrPort(a); err != nil {
 			return Target{}, p.fail(at, "want ADDRESS:PORT with an IP address, such as 10.0.0.1:8080 or [2001:db8::1]:8080")
 		}
@@ -313,7 +313,7 @@ func (p *targetParser) hostname(host string) error {
 		return p.fail(p.offset, fmt.Sprintf("the host name is %d characters long, 253 is the limit", len(host)))
 	}
 	at := p.offset
-	for _, label := range strings.Split(strings.TrimSuffix(host, "."), ".") {
+	for label := range strings.SplitSeq(strings.TrimSuffix(host, "."), ".") {
 		if problem := checkLabel("host name", strings.ToLower(strings.ReplaceAll(label, "_", "x"))); problem != "" {
 			return p.fail(at, problem)
 		}

@@ -62,10 +62,16 @@ func TestResolvConfIsReadAsResolversDo(t *testing.T) {
 		servers           []string
 		namespace, domain string
 	}{
-		{"a pod's", "search kiada.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n",
-			[]string{"10.96.0.10:53"}, "kiada", "cluster.local"},
-		{"a host's", "# comment\nnameserver 192.0.2.1\nnameserver fd00::53\nsearch office.example\n",
-			[]string{"192.0.2.1:53", "[fd00::53]:53"}, "", ""},
+		{
+			"a pod's", "search kiada.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n",
+			[]string{"10.96.0.10:53"},
+			"kiada", "cluster.local",
+		},
+		{
+			"a host's", "# comment\nnameserver 192.0.2.1\nnameserver fd00::53\nsearch office.example\n",
+			[]string{"192.0.2.1:53", "[fd00::53]:53"},
+			"", "",
+		},
 		{"no server", "search example.com", []string{"127.0.0.1:53"}, "", ""},
 		{"nonsense", "nameserver\nnameserver ns.example.com\nnameserver 10.0.0.1 10.0.0.2\nsearch\n\x00\xff", []string{"10.0.0.1:53"}, "", ""},
 		{"too many servers", strings.Repeat("nameserver 10.0.0.1\n", 5), []string{"10.0.0.1:53", "10.0.0.1:53", "10.0.0.1:53"}, "", ""},

@@ -123,7 +123,7 @@ func inWorld(t *testing.T, config Config, answer func() (*miekg.Msg, error), tes
 }
 
 func pass(d time.Duration) {
-	time.Sleep(d)
+	time.Sleep(d) // of virtual time
 	synctest.Wait()
 }
 

@@ -121,11 +121,10 @@ func TestABookmarkIsWhereAWatchGoesOn(t *testing.T) {
 	waitWatches(t, server, 2)
 	// A change elsewhere moves the version on, which only bookmarks tell.
 	server.SetService(kubetest.ClusterIPService("elsewhere", "quote", nil))
-	for start := time.Now(); !movedOn(server, kubetest.Services) || !movedOn(server, kubetest.EndpointSlices); {
+	for start := time.Now(); !movedOn(server, kubetest.Services) || !movedOn(server, kubetest.EndpointSlices); time.Sleep(10 * time.Millisecond) {
 		if time.Since(start) > patience {
 			t.Fatal("no bookmark was heeded")
 		}
-		time.Sleep(10 * time.Millisecond)
 		server.EndWatches()
 		waitWatches(t, server, 2)
 	}

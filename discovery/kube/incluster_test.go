@@ -100,7 +100,7 @@ func TestATargetThatIsNoServiceIsAnError(t *testing.T) {
 }
 
 func TestInClusterIsOneSource(t *testing.T) {
-	if kube.InCluster() != kube.InCluster() {
+	if one, two := kube.InCluster(), kube.InCluster(); one != two {
 		t.Error("two calls return two sources, so that their users share no watches")
 	}
 }

@@ -90,8 +90,7 @@ func (c *Client) get(ctx context.Context, path string, query url.Values) (io.Rea
 
 // explain leaves out the long URL that net/http puts into its errors.
 func (c *Client) explain(err error) error {
-	var urlErr *url.Error
-	if errors.As(err, &urlErr) {
+	if urlErr, ok := errors.AsType[*url.Error](err); ok {
 		err = urlErr.Err
 	}
 	return fmt.Errorf("API server %s: %w", c.base.Host, err)

@@ -192,7 +192,7 @@ func TestMissingCredentialsAreAnErrorThatNamesTheFile(t *testing.T) {
 
 func TestTheTimeoutOfAGivenClientDoesNotEndAnswers(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		time.Sleep(50 * time.Millisecond)
+		<-time.After(50 * time.Millisecond)
 		_, _ = io.WriteString(w, "late")
 	}))
 	defer server.Close()

@@ -78,8 +78,7 @@ func newRetry(t Timing) retry {
 // asks for in Retry-After comes on top, to keep its clients spread out.
 func (r retry) wait(ctx context.Context, err error) {
 	d := r.backoff.NextBackOff()
-	var status *StatusError
-	if errors.As(err, &status) {
+	if status, ok := errors.AsType[*StatusError](err); ok {
 		d += status.RetryAfter
 	}
 	timer := time.NewTimer(d)

@@ -2,6 +2,7 @@ package kubeapi
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"strings"
 	"testing"
@@ -24,7 +25,7 @@ func FuzzWatchStream(f *testing.F) {
 		if p.version == "" {
 			t.Fatal("the version to resume from is lost")
 		}
-		if err == io.EOF && len(bytes.TrimSpace(data)) > 0 && !bytes.HasSuffix(bytes.TrimSpace(data), []byte("}")) &&
+		if errors.Is(err, io.EOF) && len(bytes.TrimSpace(data)) > 0 && !bytes.HasSuffix(bytes.TrimSpace(data), []byte("}")) &&
 			!bytes.HasSuffix(bytes.TrimSpace(data), []byte("null")) {
 			t.Fatal("a stream that ends within an event passes for complete")
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -141,7 +142,7 @@ func (s *Server) sendJSON(w http.ResponseWriter, r *http.Request, code int, body
 	setHeader(w)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)+1))
 	w.WriteHeader(code)
-	if !s.write(r.Context(), w, append(body[:len(body):len(body)], '\n')) {
+	if !s.write(r.Context(), w, append(slices.Clip(body), '\n')) {
 		abort()
 	}
 }
