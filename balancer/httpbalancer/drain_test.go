@@ -16,17 +16,22 @@ import (
 func TestAPodThatLeavesFinishesWhatItHasAndThenItsConnectionsClose(t *testing.T) {
 	for _, protocols := range []*http.Protocols{nil, h2c()} {
 		release := make(chan struct{})
-		old, young := startWith(t, "quiz-0", streams(release), protocols), startWith(t, "quiz-1", nil, protocols)
+		old := startWith(t, "quiz-0", func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/stream" {
+				streams(release)(w, r)
+			}
+		}, protocols)
+		young := startWith(t, "quiz-1", nil, protocols)
 		s := serving(old)
 		transport := newTransport(t, httpbalancer.Config{Source: s, Base: &http.Transport{Protocols: protocols}})
 		client := &http.Client{Transport: transport}
-		resp, err := client.Get("http://quiz.kiada/")
+		resp, err := client.Get("http://quiz.kiada/stream")
 		if err != nil {
 			t.Fatal(err)
 		}
 
 		s.publish(young)
-		eventually(t, "the update arrives", func() bool { return transport.InFlight() == 0 })
+		eventually(t, "the new pod serves", func() bool { return get(t, client, "http://quiz.kiada/") == "quiz-1" })
 		for range 10 {
 			if got := get(t, client, "http://quiz.kiada/"); got != "quiz-1" {
 				t.Fatalf("%s: served by %s", resp.Proto, got)
@@ -204,25 +209,19 @@ func TestARollingRestartUnderLoadFailsNoRequest(t *testing.T) {
 			for i, old := range pods {
 				time.Sleep(20 * time.Millisecond)
 				pods[i] = startWith(t, "new", handler, protocols)
-				// The old pod begins to stop before anybody is told.
 				shutdown, cancel := context.WithTimeout(t.Context(), patience)
-				go func() {
-					time.Sleep(10 * time.Millisecond)
-					s.publish(pods...)
-				}()
-				if err := old.Shutdown(shutdown); err != nil {
+				stopped := make(chan error)
+				go func() { stopped <- old.Shutdown(shutdown) }()
+				time.Sleep(10 * time.Millisecond) // the pod stops before anybody is told
+				s.publish(pods...)
+				if err := <-stopped; err != nil {
 					t.Error(err)
 				}
 				cancel()
+				eventually(t, "the new pod serves", func() bool { return pods[i].requests.Load() > 0 })
 			}
-			time.Sleep(20 * time.Millisecond)
 			stop()
 			load.Wait()
-			for _, pod := range pods {
-				if pod.requests.Load() == 0 {
-					t.Error("a new pod got no request")
-				}
-			}
 		})
 	}
 }

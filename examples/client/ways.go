@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -13,6 +14,7 @@ import (
 	"github.com/sidestep-lb/sidestep/balancer"
 	"github.com/sidestep-lb/sidestep/balancer/grpcbalancer"
 	"github.com/sidestep-lb/sidestep/balancer/httpbalancer"
+	"github.com/sidestep-lb/sidestep/discovery"
 	"github.com/sidestep-lb/sidestep/discovery/dns"
 	"github.com/sidestep-lb/sidestep/examples/quiz"
 )
@@ -33,7 +35,7 @@ func dial(protocol, via, target, policy string) (ask, func(), error) {
 	case "http k8s":
 		return askSidestep(httpbalancer.New(httpbalancer.Config{Balancer: config}), target)
 	case "http headless":
-		return askSidestep(httpbalancer.New(httpbalancer.Config{Balancer: config, Source: dns.System()}), target)
+		return askSidestep(httpbalancer.New(httpbalancer.Config{Balancer: config, Source: dns.System(), Target: headless}), target)
 	case "http clusterip":
 		return askHTTP(http.DefaultClient, target), http.DefaultClient.CloseIdleConnections, nil
 	}
@@ -51,13 +53,20 @@ func askGRPC(target string, opts ...grpc.DialOption) (ask, func(), error) {
 	}, func() { conn.Close() }, nil
 }
 
-func askSidestep(transport *httpbalancer.Transport, url string) (ask, func(), error) {
-	return askHTTP(&http.Client{Transport: transport}, url), func() { transport.Close() }, nil
+// headless reads the host of a URL as the name of a headless Service.
+func headless(u *url.URL) (discovery.Target, bool) {
+	target, ok := httpbalancer.ServiceTarget(u)
+	target.Scheme = discovery.SchemeHeadless
+	return target, ok
 }
 
-func askHTTP(client *http.Client, url string) ask {
+func askSidestep(transport *httpbalancer.Transport, target string) (ask, func(), error) {
+	return askHTTP(&http.Client{Transport: transport}, target), func() { transport.Close() }, nil
+}
+
+func askHTTP(client *http.Client, target string) ask {
 	return func(ctx context.Context) (string, error) {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, target, http.NoBody)
 		if err != nil {
 			return "", err
 		}
