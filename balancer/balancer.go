@@ -106,8 +106,9 @@ func (b *Balancer) Update(endpoints []discovery.Endpoint) {
 	if !changed {
 		return
 	}
-	b.publish()
+	b.publish() // before anybody leaves, so that picks always find somebody
 	for _, be := range left {
+		be.left.Store(true)
 		be.conn.Drain()
 	}
 }
@@ -134,7 +135,7 @@ func (b *Balancer) Close() {
 	}
 }
 
-// replace returns the backends that left, and whether any came or left.
+// replace returns the backends that are to leave, and whether any came or leave.
 func (b *Balancer) replace(endpoints []discovery.Endpoint) (left []*Backend, changed bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -157,7 +158,6 @@ func (b *Balancer) replace(endpoints []discovery.Endpoint) (left []*Backend, cha
 	}
 	for id, be := range b.backends {
 		if keep[id] == nil {
-			be.left.Store(true)
 			left = append(left, be)
 			changed = true
 		}

@@ -15,7 +15,16 @@ const (
 // of the same request used, are passed over. The error is ErrEmpty or
 // ErrNoneFit.
 func (b *Balancer) Pick(tried []*Backend) (*Backend, error) {
-	r := b.rotation.Load()
+	for {
+		r := b.rotation.Load()
+		be, err := b.pickFrom(r, tried)
+		if err == nil || b.rotation.Load() == r {
+			return be, err
+		}
+	}
+}
+
+func (b *Balancer) pickFrom(r *rotation, tried []*Backend) (*Backend, error) {
 	if r.picker == nil {
 		return nil, r.err
 	}
@@ -32,15 +41,20 @@ func (b *Balancer) Pick(tried []*Backend) (*Backend, error) {
 func (b *Balancer) search(r *rotation, tried []*Backend) (*Backend, error) {
 	n := uint32(len(r.backends))
 	first := scale(uint32(b.hooks.Random()), n)
+	var spare *Backend // unfit, but there
 	for i := range min(n, maxScan) {
-		if be := r.backends[(first+i)%n]; r.usable(be, tried) {
+		be := r.backends[(first+i)%n]
+		if r.usable(be, tried) {
 			return be.start(), nil
 		}
+		if !be.left.Load() {
+			spare = be
+		}
 	}
-	if b.hooks.ConnectFirst || len(tried) > 0 {
+	if b.hooks.ConnectFirst || len(tried) > 0 || spare == nil {
 		return nil, ErrNoneFit
 	}
-	return r.backends[first].start(), nil // fail open, a moment before the rotation says so
+	return spare.start(), nil // fail open, a moment before the rotation says so
 }
 
 func (r *rotation) usable(be *Backend, tried []*Backend) bool {

@@ -58,26 +58,29 @@ func newBackendConn(p *pool, b *balancer.Backend) *backendConn {
 	return c
 }
 
-// leave ends an exchange. The last one to leave a draining backend closes it.
+// leave ends an exchange.
 func (c *backendConn) leave() {
 	c.users.leave()
 	c.pool.users.leave()
 	if c.leaving.Load() {
-		c.closeIfUnused()
+		c.closeUnused()
 	}
 }
 
-// Drain implements balancer.Conn.
+// Drain implements balancer.Conn. Idle connections close at once, the others
+// when the last exchange has ended, or when the DrainTimeout has passed.
 func (c *backendConn) Drain() {
 	c.revival.stop()
 	c.mu.Lock()
 	c.deadline = time.AfterFunc(c.pool.transport.config.DrainTimeout, c.close)
 	c.mu.Unlock()
 	c.leaving.Store(true)
-	c.closeIfUnused()
+	c.closeUnused()
 }
 
-func (c *backendConn) closeIfUnused() {
+// closeUnused closes the connections that no exchange needs any more.
+func (c *backendConn) closeUnused() {
+	c.transport.CloseIdleConnections()
 	if c.users.shut() {
 		c.close()
 	}
@@ -97,9 +100,9 @@ func (c *backendConn) close() {
 	c.mu.Unlock()
 
 	c.stopDials()
-	c.transport.CloseIdleConnections()
+	c.transport.CloseIdleConnections() // those that are not tracked, too
 	for conn := range open {
-		conn.Close() //nolint:errcheck // it is being given up
+		conn.Close() // it is being given up
 	}
 	c.pool.conns.Done()
 }
@@ -143,7 +146,7 @@ func (c *backendConn) track(conn net.Conn) (net.Conn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		conn.Close() //nolint:errcheck // it has not been used
+		conn.Close() // it has not been used
 		return nil, errLeft
 	}
 	c.open[tracked] = struct{}{}

@@ -166,9 +166,13 @@ func (s *server) openConns() int {
 
 // gone returns a pod that refuses connections.
 func gone(t testing.TB, name string) *server {
-	s := start(t, name, nil)
-	s.Close()
-	return s
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return &server{name: name, addr: l.Addr().String()}
 }
 
 // newTransport returns a Transport that the test's end closes.

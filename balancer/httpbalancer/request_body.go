@@ -67,7 +67,7 @@ func (b *requestBody) release() {
 func (b *requestBody) discard() {
 	if b != nil {
 		b.release()
-		b.current.Close() //nolint:errcheck // nobody to tell
+		b.current.Close() // nobody to tell
 	}
 }
 
@@ -78,7 +78,7 @@ func (b *requestBody) isBad() bool { return b != nil && b.current.bad.Load() }
 // http.RoundTripper has to.
 func closeBody(req *http.Request) {
 	if req.Body != nil {
-		req.Body.Close() //nolint:errcheck // nobody to tell
+		req.Body.Close() // nobody to tell
 	}
 }
 

@@ -242,16 +242,22 @@ func TestTheRequestsBodyIsClosedOnceWhateverHappens(t *testing.T) {
 		{"broken", newTransport(t, httpbalancer.Config{Source: serving(start(t, "quiz-0", breaks))}), nil},
 		{"no endpoints", newTransport(t, httpbalancer.Config{Source: serving()}), nil},
 		{"closed", closed, nil},
-		{"bad header", newTransport(t, httpbalancer.Config{Source: serving(start(t, "quiz-0", echo))}),
-			func(r *http.Request) { r.Header["Bad\n"] = []string{""} }},
-		{"cancelled", newTransport(t, httpbalancer.Config{Source: serving(start(t, "quiz-0", echo))}),
+		{
+			"bad header", newTransport(t, httpbalancer.Config{Source: serving(start(t, "quiz-0", echo))}),
+			func(r *http.Request) { r.Header["Bad\n"] = []string{""} },
+		},
+		{
+			"cancelled", newTransport(t, httpbalancer.Config{Source: serving(start(t, "quiz-0", echo))}),
 			func(r *http.Request) {
 				ctx, cancel := context.WithCancel(r.Context())
 				cancel()
 				*r = *r.WithContext(ctx)
-			}},
-		{"other host", newTransport(t, httpbalancer.Config{Source: newSource()}),
-			func(r *http.Request) { r.URL.Host = gone0.addr }},
+			},
+		},
+		{
+			"other host", newTransport(t, httpbalancer.Config{Source: newSource()}),
+			func(r *http.Request) { r.URL.Host = gone0.addr },
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for range 2 {

@@ -55,7 +55,7 @@ func (r *revival) try() {
 	defer r.conn.pool.conns.Done()
 	if !r.conn.backend.Fit() {
 		if conn, err := r.conn.dial(r.conn.dialing, "tcp"); err == nil {
-			conn.Close() //nolint:errcheck // it has told what it was made for
+			conn.Close() // it has told what it was made for
 			r.conn.backend.Observe(health.Success)
 		}
 	}

@@ -123,12 +123,12 @@ func TestAWatchThatNobodyUsesIsClosedAfterAWhile(t *testing.T) {
 
 		for range 10 {
 			get(t, client, "http://quiz.kiada/")
-			time.Sleep(10 * time.Minute)
+			time.Sleep(10 * time.Minute) // of virtual time
 		}
 		if s.watches.Load() != 1 {
 			t.Error("the watch was closed while it was used")
 		}
-		time.Sleep(31 * time.Minute)
+		time.Sleep(31 * time.Minute) // of virtual time
 		synctest.Wait()
 		if s.watches.Load() != 0 || transport.Pools() != 0 {
 			t.Error("the watch is still there after half an hour")
@@ -149,7 +149,7 @@ func TestAWatchWithARequestInFlightIsKept(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(24 * time.Hour)
+		time.Sleep(24 * time.Hour) // of virtual time
 		if s.watches.Load() != 1 {
 			t.Error("the watch was closed")
 		}
@@ -169,13 +169,13 @@ func TestABackendThatIsOutIsTriedLessAndLessOften(t *testing.T) {
 		for range 10 {
 			get(t, client, "http://quiz.kiada/")
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // of virtual time
 		if tries := n.failures(); tries < 5 || tries > 20 {
 			t.Errorf("%d connections tried within a minute", tries)
 		}
 
 		n.set("10.0.0.2:80", web(nil))
-		time.Sleep(15 * time.Second)
+		time.Sleep(15 * time.Second) // of virtual time
 		synctest.Wait()
 		if transport.Fit() != 2 {
 			t.Error("the backend is still out")
@@ -190,7 +190,7 @@ func TestABackendThatIsOutIsTriedLessAndLessOften(t *testing.T) {
 		s.set(discovery.View{Snapshot: discovery.NewSnapshot(nil)})
 		synctest.Wait()
 		before := n.failures()
-		time.Sleep(time.Hour)
+		time.Sleep(time.Hour) // of virtual time
 		if after := n.failures(); after != before {
 			t.Errorf("%d connections tried to a backend that has left", after-before)
 		}

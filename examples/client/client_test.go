@@ -161,6 +161,7 @@ func TestFailuresAreTold(t *testing.T) {
 		{lateErr, result.Deadline},
 		{fmt.Errorf("k8s:///quiz.kiada: %w", discovery.ErrNoEndpoints), result.NoEndpoints},
 		{status.Error(codes.Unavailable, "k8s:///quiz.kiada: "+discovery.ErrNoEndpoints.Error()), result.NoEndpoints},
+		{status.Error(codes.Unavailable, "headless:///quiz.kiada: "+discovery.ErrServiceNotFound.Error()), result.NoEndpoints},
 		{status.Error(codes.DeadlineExceeded, "context deadline exceeded"), result.Deadline},
 		{status.Error(codes.Unavailable, "dial tcp 10.0.0.1:9090: connect: connection refused"), result.Refused},
 		{status.Error(codes.Unavailable, "error reading from server: EOF"), result.Reset},

@@ -39,7 +39,7 @@ func classify(err error) (result.Kind, string) {
 	}
 	var statusErr *statusError
 	switch {
-	case errors.Is(err, discovery.ErrNoEndpoints):
+	case errors.Is(err, discovery.ErrNoEndpoints), errors.Is(err, discovery.ErrServiceNotFound):
 		return result.NoEndpoints, text
 	case errors.Is(err, context.DeadlineExceeded):
 		return result.Deadline, text
@@ -58,7 +58,7 @@ func classify(err error) (result.Kind, string) {
 func classifyStatus(s *status.Status) result.Kind {
 	text := s.Message()
 	switch {
-	case strings.Contains(text, discovery.ErrNoEndpoints.Error()):
+	case strings.Contains(text, discovery.ErrNoEndpoints.Error()), strings.Contains(text, discovery.ErrServiceNotFound.Error()):
 		return result.NoEndpoints
 	case s.Code() == codes.DeadlineExceeded:
 		return result.Deadline

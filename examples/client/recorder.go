@@ -10,7 +10,7 @@ import (
 )
 
 // maxText is the length in bytes at which the text of a failure is cut.
-const maxText = 600
+const maxText = 1000
 
 // A recorder collects the outcomes of requests.
 type recorder struct {

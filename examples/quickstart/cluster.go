@@ -53,16 +53,18 @@ type ports struct{ grpc, http uint16 }
 
 // freePorts returns two ports that nobody listens on.
 func freePorts() (ports, error) {
-	var free [2]uint16
-	for i := range free {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return ports{}, fmt.Errorf("look for a free port: %w", err)
-		}
-		defer func() { _ = listener.Close() }() // not before both are found
-		free[i] = listener.Addr().(*net.TCPAddr).AddrPort().Port()
+	one, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return ports{}, fmt.Errorf("look for a free port: %w", err)
 	}
-	return ports{grpc: free[0], http: free[1]}, nil
+	defer func() { _ = one.Close() }() // not before both are found
+	other, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return ports{}, fmt.Errorf("look for a free port: %w", err)
+	}
+	defer func() { _ = other.Close() }()
+	port := func(l net.Listener) uint16 { return l.Addr().(*net.TCPAddr).AddrPort().Port() }
+	return ports{grpc: port(one), http: port(other)}, nil
 }
 
 func startCluster() (_ *cluster, err error) {
@@ -167,12 +169,15 @@ func (c *cluster) apiServerDown() {
 	c.api.Outage()
 }
 
-func (c *cluster) apiServerUp() {
+func (c *cluster) apiServerUp() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if err := c.api.Restore(); err != nil {
+		return fmt.Errorf("restore the API server: %w", err)
+	}
 	c.frozen = false
-	c.api.Restore()
 	c.publish()
+	return nil
 }
 
 // startPod is called with mu held.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -48,7 +49,8 @@ func (c *clusterIP) forward(client net.Conn) {
 	if len(ready) == 0 {
 		return
 	}
-	pod, err := net.Dial("tcp", ready[rand.IntN(len(ready))])
+	dialer := net.Dialer{Timeout: requestTimeout}
+	pod, err := dialer.DialContext(context.Background(), "tcp", ready[rand.IntN(len(ready))])
 	if err != nil || !c.track(pod) {
 		return
 	}

@@ -71,7 +71,9 @@ func run(ctx context.Context, out *os.File, length time.Duration, rate int) (fai
 		spans = append(spans, span{s, from, time.Now()})
 		view.end()
 	}
-	c.apiServerUp()
+	if err := c.apiServerUp(); err != nil {
+		return 0, err
+	}
 	stop()
 	driver.Wait()
 	return view.summary(spans), nil

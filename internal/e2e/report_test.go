@@ -17,8 +17,9 @@ type report struct {
 }
 
 type row struct {
-	scene string
-	cells []string // in the order of ways
+	scene  string
+	target string   // pushed, by DNS
+	cells  []string // in the order of ways
 }
 
 // A measure is what a scene yields for one way.
@@ -32,9 +33,9 @@ type measure struct {
 
 // add adds a row. A measure of the SDK's is judged: it misses its target, or
 // fails the test.
-func (r *report) add(t *testing.T, scene string, of []way, measures []measure) {
+func (r *report) add(t *testing.T, scene, target string, of []way, measures []measure) {
 	t.Helper()
-	line := row{scene: scene}
+	line := row{scene: scene, target: target}
 	for i, w := range of {
 		m := measures[i]
 		cell := m.text
@@ -58,13 +59,13 @@ func (r *report) add(t *testing.T, scene string, of []way, measures []measure) {
 func (r *report) print(out io.Writer) {
 	fmt.Fprintf(out, "\nWhat was measured: %d requests/s each way, all ways at the same time, pods of %s\n\n", rate, manifests)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	titles := []string{"scene"}
+	titles := []string{"scene", "target"}
 	for _, w := range ways {
 		titles = append(titles, w.title)
 	}
 	fmt.Fprintln(table, strings.Join(titles, "\t"))
 	for _, line := range r.rows {
-		fmt.Fprintln(table, line.scene+"\t"+strings.Join(line.cells, "\t"))
+		fmt.Fprintln(table, line.scene+"\t"+line.target+"\t"+strings.Join(line.cells, "\t"))
 	}
 	table.Flush()
 	fmt.Fprintln(out)

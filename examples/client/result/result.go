@@ -43,7 +43,7 @@ const (
 	Refused     Kind = "refused"      // no connection
 	Reset       Kind = "reset"        // the connection ended before the answer
 	Unavailable Kind = "unavailable"  // an answer: gRPC's UNAVAILABLE or HTTP's 503
-	NoEndpoints Kind = "no-endpoints" // there was no pod to ask
+	NoEndpoints Kind = "no-endpoints" // there was no pod to ask, or no such Service
 	Other       Kind = "other"
 )
 

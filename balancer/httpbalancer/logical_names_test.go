@@ -1,8 +1,11 @@
 package httpbalancer_test
 
 import (
+	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
@@ -141,5 +144,23 @@ func TestTheCallersTraceStillWorks(t *testing.T) {
 	read(t)(client.Do(req.WithContext(httptrace.WithClientTrace(t.Context(), trace))))
 	if got := strings.Join(events, ", "); got != "get quiz.kiada:80, got, answer" {
 		t.Errorf("the trace saw: %s", got)
+	}
+}
+
+func TestABaseThatDialsTLSItselfIsGivenThePodsAddress(t *testing.T) {
+	pod, _ := tlsServer(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Host) })
+	var dialled string
+	base := &http.Transport{DialTLSContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		dialled = addr
+		d := tls.Dialer{Config: &tls.Config{ServerName: "example.com", InsecureSkipVerify: true}}
+		return d.DialContext(ctx, network, addr)
+	}}
+	client := &http.Client{Transport: newTransport(t, httpbalancer.Config{Source: serving(pod), Base: base})}
+
+	if got := get(t, client, "https://quiz.kiada/"); got != "quiz.kiada" {
+		t.Errorf("Host %q, want quiz.kiada", got)
+	}
+	if dialled != pod.addr {
+		t.Errorf("dialled %s, want %s", dialled, pod.addr)
 	}
 }
