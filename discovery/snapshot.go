@@ -18,9 +18,13 @@ type Snapshot struct {
 	// on the client's own node may be used.
 	LocalOnly bool
 	// Reason says why there are no endpoints where the source knows: it wraps
-	// ErrServiceNotFound or ErrPortNotFound. Nil when there are some, or when
-	// the Service merely has no pods.
+	// ErrServiceNotFound, ErrPortNotFound or ErrNoEndpoints. Nil when there are
+	// some, or when the Service merely has no pods.
 	Reason error
+	// Degraded says why the Snapshot is less than was asked for, for example
+	// that it comes from DNS because the API server refused to tell. Nil as a
+	// rule.
+	Degraded error
 }
 
 // NewSnapshot sorts endpoints and returns them as a Snapshot, which owns the
@@ -40,7 +44,7 @@ func (s *Snapshot) Equal(o *Snapshot) bool {
 	if s == nil || o == nil {
 		return s == o
 	}
-	return s.LocalOnly == o.LocalOnly && errorText(s.Reason) == errorText(o.Reason) &&
+	return s.LocalOnly == o.LocalOnly && errorText(s.Reason) == errorText(o.Reason) && errorText(s.Degraded) == errorText(o.Degraded) &&
 		slices.EqualFunc(s.Endpoints, o.Endpoints, func(a, b Endpoint) bool { return a.Equal(&b) })
 }
 

@@ -32,6 +32,13 @@ type canonicalizer interface {
 	Canonical(t Target) Target
 }
 
+func canonical(source Source, t Target) Target {
+	if c, ok := source.(canonicalizer); ok {
+		return c.Canonical(t)
+	}
+	return t
+}
+
 // A View is the state of a watch.
 type View struct {
 	// Snapshot is the result of the last successful read, nil before the first.

@@ -11,10 +11,7 @@ import (
 // one source share a single run of [Source.Watch]: the first one starts it, the
 // last one to close ends it. Watch itself does not block and cannot fail.
 func Watch(source Source, target Target) *Subscription {
-	if c, ok := source.(canonicalizer); ok {
-		target = c.Canonical(target)
-	}
-	return &Subscription{watch: shared.join(source, target), closed: make(chan struct{})}
+	return &Subscription{watch: shared.join(source, canonical(source, target)), closed: make(chan struct{})}
 }
 
 // A Subscription is one user's part in a shared watch. Its methods may be

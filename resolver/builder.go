@@ -16,8 +16,10 @@ import (
 // channel is to use. The zero value is ready to use.
 type Config struct {
 	// Source is what to ask. The default is the process's own for the scheme:
-	// the cluster that it runs in for k8s, the DNS of /etc/resolv.conf for
-	// headless.
+	// the API server of the cluster that it runs in for k8s, with DNS to fall
+	// back on where that refuses or cannot be reached from the start (see
+	// [discovery.Fallback]; kube.InCluster alone is the API server without it),
+	// and the DNS of /etc/resolv.conf for headless.
 	Source discovery.Source
 	// Locality is where the process runs, for the topology hints of a Service.
 	// Without it they do not count, and a Service whose internalTrafficPolicy

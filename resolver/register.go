@@ -20,7 +20,7 @@ func init() {
 func defaultSource(scheme string) discovery.Source {
 	switch scheme {
 	case discovery.SchemeKubernetes:
-		return kube.InCluster()
+		return discovery.Fallback(kube.InCluster(), dns.System())
 	case discovery.SchemeHeadless:
 		return dns.System()
 	default:

@@ -15,7 +15,10 @@ import (
 type Config struct {
 	// Balancer says how to choose among the pods of a Service.
 	Balancer balancer.Config
-	// Source finds the endpoints of Services. The default is [kube.InCluster].
+	// Source finds the endpoints of Services. The default is the API server of
+	// the cluster, with DNS to fall back on where that refuses or cannot be
+	// reached from the start (see [discovery.Fallback]; kube.InCluster alone is
+	// the API server without it).
 	Source discovery.Source
 	// Base serves all hosts that are no Services, and is the pattern of the
 	// transports to the pods: they are clones of it that use no proxy, dial

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sidestep-lb/sidestep/discovery"
+	"github.com/sidestep-lb/sidestep/discovery/dns"
 	"github.com/sidestep-lb/sidestep/discovery/kube"
 )
 
@@ -52,7 +53,7 @@ func New(config Config) *Transport { return newTransport(config, lookupService) 
 func newTransport(config Config, lookup lookupFunc) *Transport {
 	t := &Transport{config: config, invalid: config.validate(), base: config.Base, names: &names{lookup: lookup}}
 	if t.config.Source == nil {
-		t.config.Source = kube.InCluster()
+		t.config.Source = discovery.Fallback(kube.InCluster(), dns.System())
 		t.askFirst = true
 	}
 	if t.config.DrainTimeout == 0 {

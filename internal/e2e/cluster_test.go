@@ -161,6 +161,20 @@ func (c *cluster) apply(t *testing.T, objects ...any) {
 	c.must(t, string(list), "apply", "-f", "-")
 }
 
+// awaitAPI returns when the API server is ready.
+func (c *cluster) awaitAPI(t *testing.T) {
+	t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(500 * time.Millisecond) {
+		_, err := c.kubectl("", "get", "--raw", "/readyz")
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+}
+
 // scale returns when so many pods are ready, and no other is left.
 func (c *cluster) scale(t *testing.T, replicas int) {
 	t.Helper()

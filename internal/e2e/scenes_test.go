@@ -204,6 +204,7 @@ func TestOutageOfTheAPIServerIsSurvived(t *testing.T) {
 	if err := command(c.startAPI); err != nil {
 		t.Fatal(err)
 	}
+	c.awaitAPI(t)
 	t.Cleanup(func() { c.replace(t, victim) })
 	c.settle()
 	results := load.stop(t)
