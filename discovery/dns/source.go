@@ -58,8 +58,9 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// A Source serves headless targets. Users share a watch when they share the
-// Source. It is safe for use by any number of goroutines.
+// A Source serves headless targets, and k8s targets as well as DNS can. Users
+// share a watch when they share the Source. It is safe for use by any number of
+// goroutines.
 type Source struct {
 	config Config
 	// Tests put their own in the place of these.
@@ -80,8 +81,8 @@ func System() *Source { return system() }
 // Watch implements discovery.Source. A target without a port can never be
 // served and ends it at once.
 func (s *Source) Watch(ctx context.Context, target discovery.Target, r discovery.Receiver) {
-	if target.Scheme != discovery.SchemeHeadless {
-		r.Error(fmt.Errorf("%s: %w: the DNS source serves only headless:/// targets", target, discovery.ErrUnavailable))
+	if target.Scheme == discovery.SchemeStatic {
+		r.Error(fmt.Errorf("%s: %w: a static target is nothing to ask DNS about", target, discovery.ErrUnavailable))
 		return
 	}
 	target = s.Canonical(target)

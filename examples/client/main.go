@@ -28,7 +28,7 @@ import (
 func main() {
 	target := flag.String("target", "quiz.kiada:grpc", "`name` of the Service: SERVICE.NAMESPACE:PORT for gRPC, a URL for HTTP")
 	protocol := flag.String("protocol", "grpc", "grpc or http")
-	via := flag.String("via", "k8s", "k8s, headless, dns (gRPC only) or clusterip")
+	via := flag.String("via", "k8s", "k8s, api (k8s without its fall-back to DNS), headless, dns (gRPC only) or clusterip")
 	policy := flag.String("policy", "round_robin", "sidestep's load-balancing policy")
 	rate := flag.Float64("rate", 200, "requests per second")
 	length := flag.Duration("length", 20*time.Second, "how long to send requests")

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -14,9 +13,10 @@ import (
 	"github.com/sidestep-lb/sidestep/balancer"
 	"github.com/sidestep-lb/sidestep/balancer/grpcbalancer"
 	"github.com/sidestep-lb/sidestep/balancer/httpbalancer"
-	"github.com/sidestep-lb/sidestep/discovery"
 	"github.com/sidestep-lb/sidestep/discovery/dns"
+	"github.com/sidestep-lb/sidestep/discovery/kube"
 	"github.com/sidestep-lb/sidestep/examples/quiz"
+	"github.com/sidestep-lb/sidestep/resolver"
 )
 
 // dial returns what sends requests to target by the given way, and what ends it.
@@ -28,18 +28,23 @@ func dial(protocol, via, target, policy string) (ask, func(), error) {
 	switch protocol + " " + via {
 	case "grpc k8s", "grpc headless":
 		return askGRPC(via+":///"+target, grpcbalancer.DialOptions(config)...)
+	case "grpc api": // k8s without its fall-back
+		return askGRPC("k8s:///"+target, append(grpcbalancer.DialOptions(config),
+			grpc.WithResolvers(resolver.NewBuilder("k8s", resolver.Config{Source: kube.InCluster()})))...)
 	case "grpc dns":
 		return askGRPC("dns:///"+target, grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"round_robin":{}}]}`))
 	case "grpc clusterip":
 		return askGRPC("passthrough:///" + target)
 	case "http k8s":
 		return askSidestep(httpbalancer.New(httpbalancer.Config{Balancer: config}), target)
+	case "http api":
+		return askSidestep(httpbalancer.New(httpbalancer.Config{Balancer: config, Source: kube.InCluster()}), target)
 	case "http headless":
-		return askSidestep(httpbalancer.New(httpbalancer.Config{Balancer: config, Source: dns.System(), Target: headless}), target)
+		return askSidestep(httpbalancer.New(httpbalancer.Config{Balancer: config, Source: dns.System()}), target)
 	case "http clusterip":
 		return askHTTP(http.DefaultClient, target), http.DefaultClient.CloseIdleConnections, nil
 	}
-	return nil, nil, fmt.Errorf("-protocol %q -via %q: no such way; there are grpc via k8s, headless, dns and clusterip, and http via k8s, headless and clusterip", protocol, via)
+	return nil, nil, fmt.Errorf("-protocol %q -via %q: no such way; there are grpc via k8s, api, headless, dns and clusterip, and http via k8s, api, headless and clusterip", protocol, via)
 }
 
 func askGRPC(target string, opts ...grpc.DialOption) (ask, func(), error) {
@@ -51,13 +56,6 @@ func askGRPC(target string, opts ...grpc.DialOption) (ask, func(), error) {
 		answer, err := quiz.Ask(ctx, conn)
 		return answer.Pod, err
 	}, func() { conn.Close() }, nil
-}
-
-// headless reads the host of a URL as the name of a headless Service.
-func headless(u *url.URL) (discovery.Target, bool) {
-	target, ok := httpbalancer.ServiceTarget(u)
-	target.Scheme = discovery.SchemeHeadless
-	return target, ok
 }
 
 func askSidestep(transport *httpbalancer.Transport, target string) (ask, func(), error) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -347,17 +348,30 @@ func manualSlice(service, name string, pods []pod) any {
 	}
 }
 
-func TestMissingRoleIsPrinted(t *testing.T) {
+func TestWithoutTheRoleDNSServes(t *testing.T) {
 	c := needCluster(t)
 	c.scale(t, 3)
 	k8s := ways[:2]
 	results := startLoad(t, c, "default", k8s...).stop(t)
+	theReport.add(t, "no Role: failed requests", "0", k8s, each(k8s, results, func(_ way, r *result.Result) measure {
+		return measure{value: float64(r.Failed), text: fmt.Sprintf("%d of %d", r.Failed, r.Requests), judged: true}
+	}))
+}
+
+func TestMissingRoleIsPrinted(t *testing.T) {
+	c := needCluster(t)
+	c.scale(t, 3)
+	api := slices.Clone(ways[:2])
+	for i := range api {
+		api[i].title, api[i].via = api[i].title+" without fall-back", "api"
+	}
+	results := startLoad(t, c, "default", api...).stop(t)
 	for i, r := range results {
 		if r.Failed == 0 || r.Failed < r.Requests {
-			t.Errorf("%s: %d of %d requests failed without a Role", k8s[i].title, r.Failed, r.Requests)
+			t.Errorf("%s: %d of %d requests failed without a Role", api[i].title, r.Failed, r.Requests)
 		}
 		for kind, k := range r.Kinds {
-			t.Logf("%s: %d: %s: %s", k8s[i].title, k.Count, kind, k.First)
+			t.Logf("%s: %d: %s: %s", api[i].title, k.Count, kind, k.First)
 		}
 		var text string
 		for _, f := range r.Failures {
@@ -365,7 +379,7 @@ func TestMissingRoleIsPrinted(t *testing.T) {
 		}
 		for _, want := range []string{"403", "kind: Role", "endpointslices", namespace} {
 			if !strings.Contains(text, want) {
-				t.Errorf("%s: the error does not say %q: %s", k8s[i].title, want, text)
+				t.Errorf("%s: the error does not say %q: %s", api[i].title, want, text)
 			}
 		}
 	}
