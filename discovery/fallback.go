@@ -47,6 +47,7 @@ type fallbackRun struct {
 	why      error              // primary's latest, while it has not answered
 	stop     context.CancelFunc // ends the secondary; nil if it does not run
 	served   bool               // secondary has had endpoints
+	inVain   bool               // secondary has been heard and had none
 }
 
 // A primaryReceiver takes what the primary finds.
@@ -72,13 +73,15 @@ func (r primaryReceiver) Update(s *Snapshot) {
 func (r primaryReceiver) Error(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.answered {
-		r.why = err
-		if r.stop == nil && !errors.Is(err, ErrUnavailable) {
-			r.startSecondary()
-		}
+	if r.answered || errors.Is(err, ErrUnavailable) {
+		r.receiver.Error(err)
+		return
 	}
-	if !r.served {
+	r.why = err
+	if r.stop == nil {
+		r.startSecondary() // and let requests wait for what it says
+	}
+	if r.inVain && !r.served {
 		r.receiver.Error(err)
 	}
 }
@@ -100,7 +103,12 @@ func (r secondaryReceiver) Refresh() <-chan struct{} { return r.receiver.Refresh
 func (r secondaryReceiver) Update(s *Snapshot) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.answered || len(s.Endpoints) == 0 && !r.served {
+	if r.answered {
+		return
+	}
+	if len(s.Endpoints) == 0 && !r.served {
+		r.inVain = true
+		r.receiver.Error(r.why)
 		return
 	}
 	if !r.served {
@@ -118,7 +126,12 @@ func (r secondaryReceiver) Update(s *Snapshot) {
 func (r secondaryReceiver) Error(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.answered && r.served {
+	switch {
+	case r.answered:
+	case r.served:
 		r.receiver.Error(err)
+	default:
+		r.inVain = true
+		r.receiver.Error(r.why)
 	}
 }

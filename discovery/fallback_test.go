@@ -100,6 +100,22 @@ func TestNothingFoundInTheFallbackDoesNotHideThePrimarysError(t *testing.T) {
 	})
 }
 
+func TestRequestsWaitForWhatTheFallbackSays(t *testing.T) {
+	withFallback(t, func(t *testing.T, sub *discovery.Subscription, primary, secondary *hand) {
+		(<-primary.receivers).Error(discovery.ErrForbidden)
+		s := <-secondary.receivers
+		synctest.Wait()
+		if v := sub.View(); v.Err != nil {
+			t.Errorf("view %+v before the secondary was heard, want nothing", v)
+		}
+		s.Error(errors.New("SERVFAIL"))
+		synctest.Wait()
+		if v := sub.View(); !errors.Is(v.Err, discovery.ErrForbidden) {
+			t.Errorf("view %+v when the secondary failed, too; want the primary's error", v)
+		}
+	})
+}
+
 func TestThereIsNoFallbackOutsideACluster(t *testing.T) {
 	withFallback(t, func(t *testing.T, sub *discovery.Subscription, primary, secondary *hand) {
 		(<-primary.receivers).Error(fmt.Errorf("%w: not in a cluster", discovery.ErrUnavailable))

@@ -55,12 +55,12 @@ type Verdict struct {
 // costs more than Select: it is for a person who asks.
 func Explain(s *discovery.Snapshot, at Locality) *Explanation {
 	found := inspect(s, at)
-	mode := found.mode(s.LocalOnly)
+	mode := found.mode()
 	x := &Explanation{
 		At:        at,
 		Mode:      mode,
-		NodeHints: found.nodes.status("node", mode, SameNode),
-		ZoneHints: found.zones.status("zone", mode, SameZone),
+		NodeHints: found.nodeHints(mode),
+		ZoneHints: found.zoneHints(mode),
 		Endpoints: make([]Verdict, len(s.Endpoints)),
 	}
 	for i := range s.Endpoints {
@@ -87,15 +87,37 @@ func (x *Explanation) String() string {
 		x.Mode, x.Usable(), len(x.Endpoints), x.At, x.NodeHints.Why, x.ZoneHints.Why)
 }
 
-// status says what became of the hints of a kind, which decide in their own mode.
-func (t *tally) status(kind string, mode, own Mode) HintStatus {
+func (f *findings) nodeHints(mode Mode) HintStatus {
 	switch {
-	case mode == own:
+	case mode == SameNode:
 		return HintStatus{HintsDecide, "they decide"}
-	case mode == SameNode: // and these are zone hints
+	case f.localOnly:
+		return HintStatus{HintsNotAsked, "internalTrafficPolicy is Local"}
+	case f.ready == 0:
+		return HintStatus{HintsNotAsked, "no endpoint is ready"}
+	default:
+		return f.nodes.inactive("node")
+	}
+}
+
+func (f *findings) zoneHints(mode Mode) HintStatus {
+	switch {
+	case mode == SameZone:
+		return HintStatus{HintsDecide, "they decide"}
+	case mode == SameNode:
 		return HintStatus{HintsNotAsked, "the node hints decide"}
-	case mode != All && mode != SameZone:
-		return HintStatus{HintsNotAsked, notAsked(mode)}
+	case f.localOnly:
+		return HintStatus{HintsNotAsked, "internalTrafficPolicy is Local"}
+	case f.ready == 0:
+		return HintStatus{HintsNotAsked, "no endpoint is ready"}
+	default:
+		return f.zones.inactive("zone")
+	}
+}
+
+// inactive says why the hints of a kind, whose turn it was, did not decide.
+func (t *tally) inactive(kind string) HintStatus {
+	switch {
 	case t.with == 0:
 		return HintStatus{HintsAbsent, "no ready endpoint has one"}
 	case t.place == "":
@@ -108,17 +130,10 @@ func (t *tally) status(kind string, mode, own Mode) HintStatus {
 }
 
 func (t *tally) incomplete(kind string) string {
-	if t.without == 1 {
-		return fmt.Sprintf("endpoint %s has no %s hint", t.lacking, kind)
+	if more := t.without - 1; more > 0 {
+		return fmt.Sprintf("endpoint %s and %d more have no %s hint", t.lacking, more, kind)
 	}
-	return fmt.Sprintf("endpoint %s and %d more have no %s hint", t.lacking, t.without-1, kind)
-}
-
-func notAsked(mode Mode) string {
-	if mode == LocalOnly || mode == LocalTerminating {
-		return "internalTrafficPolicy is Local"
-	}
-	return "no endpoint is ready"
+	return fmt.Sprintf("endpoint %s has no %s hint", t.lacking, kind)
 }
 
 // why says of one endpoint what decided about it.

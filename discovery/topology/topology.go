@@ -57,7 +57,7 @@ const (
 // would refuse or drop the connection.
 func Select(s *discovery.Snapshot, at Locality) [][]discovery.Endpoint {
 	found := inspect(s, at)
-	mode := found.mode(s.LocalOnly)
+	mode := found.mode()
 	n := 0
 	for i := range s.Endpoints {
 		if mode.admits(&s.Endpoints[i], at) {
@@ -98,17 +98,18 @@ func (m Mode) admits(e *discovery.Endpoint, at Locality) bool {
 
 // findings are what decides the mode, from one look at each endpoint.
 type findings struct {
-	// Endpoints on the client's node, or on all nodes where it may use all.
+	localOnly bool // internalTrafficPolicy is Local: only the client's node counts
+	// How many endpoints are ready, and how many serve while they terminate.
 	ready, terminating int
 	nodes, zones       tally // of the ready ones
 }
 
 func inspect(s *discovery.Snapshot, at Locality) findings {
-	f := findings{nodes: tally{place: at.Node}, zones: tally{place: at.Zone}}
+	f := findings{localOnly: s.LocalOnly, nodes: tally{place: at.Node}, zones: tally{place: at.Zone}}
 	for i := range s.Endpoints {
 		e := &s.Endpoints[i]
 		switch {
-		case s.LocalOnly && !onNode(e, at): // never a fall-back
+		case f.localOnly && !onNode(e, at): // never a fall-back
 		case e.Ready:
 			f.ready++
 			f.nodes.add(e, e.Hints.Nodes)
@@ -122,9 +123,9 @@ func inspect(s *discovery.Snapshot, at Locality) findings {
 
 // mode puts the rules in their order. A single ready endpoint rules all
 // terminating ones out (KEP-1669); node hints go before zone hints.
-func (f *findings) mode(localOnly bool) Mode {
+func (f *findings) mode() Mode {
 	switch {
-	case f.ready > 0 && localOnly:
+	case f.ready > 0 && f.localOnly:
 		return LocalOnly
 	case f.ready > 0 && f.nodes.decide():
 		return SameNode
@@ -132,7 +133,7 @@ func (f *findings) mode(localOnly bool) Mode {
 		return SameZone
 	case f.ready > 0:
 		return All
-	case f.terminating > 0 && localOnly:
+	case f.terminating > 0 && f.localOnly:
 		return LocalTerminating
 	case f.terminating > 0:
 		return Terminating
@@ -143,9 +144,9 @@ func (f *findings) mode(localOnly bool) Mode {
 
 // A tally counts the hints of one kind.
 type tally struct {
-	place                 string // the client's own; "" if unknown
-	with, without, naming int    // endpoints with hints, without, and with one that names the place
-	lacking               *discovery.Endpoint
+	place                 string              // the client's own; "" if unknown
+	with, without, naming int                 // endpoints with hints, without, and with one that names the place
+	lacking               *discovery.Endpoint // the first of those without
 }
 
 func (t *tally) add(e *discovery.Endpoint, hints []string) {

@@ -1,7 +1,6 @@
 package topology_test
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -41,6 +40,15 @@ func endpoint(t *testing.T, i int, words string) discovery.Endpoint {
 	return e
 }
 
+func snapshot(t *testing.T, localOnly bool, endpoints ...string) *discovery.Snapshot {
+	t.Helper()
+	s := &discovery.Snapshot{LocalOnly: localOnly}
+	for i, words := range endpoints {
+		s.Endpoints = append(s.Endpoints, endpoint(t, i, words))
+	}
+	return s
+}
+
 func TestSelectionIsThatOfKubeProxy(t *testing.T) {
 	here := topology.Locality{Node: "n1", Zone: "za"}
 	for name, test := range map[string]struct {
@@ -72,10 +80,7 @@ func TestSelectionIsThatOfKubeProxy(t *testing.T) {
 		"local ignores hints":              {local: true, endpoints: []string{"a ready node=n1 forZone=zb", "b ready node=n2 forZone=za"}, at: here, want: "a"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &discovery.Snapshot{LocalOnly: test.local}
-			for i, words := range test.endpoints {
-				s.Endpoints = append(s.Endpoints, endpoint(t, i, words))
-			}
+			s := snapshot(t, test.local, test.endpoints...)
 			before := slices.Clone(s.Endpoints)
 			levels := topology.Select(s, test.at)
 			var got []string
@@ -95,14 +100,4 @@ func TestSelectionIsThatOfKubeProxy(t *testing.T) {
 			}
 		})
 	}
-}
-
-func ExampleSelect() {
-	snapshot := discovery.NewSnapshot([]discovery.Endpoint{
-		{Addr: netip.MustParseAddrPort("10.0.0.1:80"), Ready: true, Hints: discovery.Hints{Zones: []string{"zone-a"}}},
-		{Addr: netip.MustParseAddrPort("10.0.0.2:80"), Ready: true, Hints: discovery.Hints{Zones: []string{"zone-b"}}},
-	})
-	levels := topology.Select(snapshot, topology.Locality{Zone: "zone-b"})
-	fmt.Println(levels[0][0].Addr)
-	// Output: 10.0.0.2:80
 }
