@@ -22,13 +22,22 @@
 // All slices of a Service count, joined as kube-proxy joins them: by the name
 // of the port, with absent conditions taken for ready, serving and not
 // terminating, and one endpoint for each address and port. Of a Service with
-// two address families only the first is used, or the second while the first
-// has no endpoint.
+// two address families only the first is used, or the second while it has
+// endpoints that are ready (or terminate and still serve) and the first has none.
 //
 // A target's port is the name of a port of the Service, or its number; where the
 // Service has no such number, it is that of the pods themselves. Without the
 // right to read Services, names still work, and so does any number if there is
-// only one port.
+// only one port, and in a pod the numbers of its own namespace's Services that
+// its environment knows (QUIZ_SERVICE_PORT_GRPC=80).
+//
+// While a port is being renamed there is a moment in which Service and slices
+// disagree. kube-proxy rejects connections then; this package goes beyond it and
+// keeps the port's last endpoints for 5 seconds before it reports
+// [discovery.ErrPortNotFound]. Snapshot.Degraded says so.
+//
+// A Service of type ExternalName has no endpoints; the [ExternalNameError] in
+// the Snapshot's Reason says what it is an alias of.
 //
 // # What it does when reading fails
 //

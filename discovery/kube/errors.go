@@ -2,8 +2,10 @@ package kube
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/sidestep-lb/sidestep/discovery"
+	"github.com/sidestep-lb/sidestep/internal/kubeapi"
 )
 
 // The rules that a client's Role needs in the namespace of the Service.
@@ -31,4 +33,45 @@ func explain(target discovery.Target, what string, err error) error {
 	}
 	return fmt.Errorf("%s: %w: read %s of %s in namespace %s: %w; bind this Role to the client's ServiceAccount:\n%s",
 		target, discovery.ErrForbidden, what, target.Service, target.Namespace, err, Role(target.Namespace))
+}
+
+// An ExternalNameError says that a Service is of type ExternalName: an alias of
+// a host name, with no endpoints of its own. It wraps discovery.ErrNoEndpoints
+// and is what a Snapshot's Reason wraps, so that a caller can go on to the host:
+//
+//	if alias, ok := errors.AsType[*kube.ExternalNameError](snapshot.Reason); ok {
+//		// look up alias.Name by DNS
+//	}
+type ExternalNameError struct {
+	// Name is the host name as the Service has it, without a check: whoever may
+	// write the Service chooses it.
+	Name string
+	// Port is the target's port, and the host's as well, since nothing translates
+	// it on the way. Where the target has a name, or no port, it is the number
+	// that the Service lists for that, if it lists one.
+	Port discovery.Port
+}
+
+// Error implements error.
+func (e *ExternalNameError) Error() string {
+	port := ""
+	if !e.Port.IsZero() {
+		port = ", port " + e.Port.String()
+	}
+	return fmt.Sprintf("%v: the Service is of type ExternalName, an alias of %s%s, and never has any", discovery.ErrNoEndpoints, e.Name, port)
+}
+
+// Unwrap returns discovery.ErrNoEndpoints.
+func (e *ExternalNameError) Unwrap() error { return discovery.ErrNoEndpoints }
+
+func newExternalNameError(service *kubeapi.Service, port discovery.Port) *ExternalNameError {
+	if port.Number == 0 {
+		listed := servicePorts(service)
+		if i := slices.IndexFunc(listed, portRule{name: port.Name}.matches); i >= 0 {
+			port = discovery.Port{Number: listed[i].number}
+		} else if port.IsZero() && len(listed) == 1 {
+			port = discovery.Port{Number: listed[0].number}
+		}
+	}
+	return &ExternalNameError{Name: service.Spec.ExternalName, Port: port}
 }

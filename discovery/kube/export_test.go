@@ -18,3 +18,10 @@ func NewForTest(config Config, accountDir string) *Source {
 	}
 	return s
 }
+
+// Impatient makes a Source that has not been used yet wait no longer than d for
+// an answer of the API server, and for news in a watch.
+func Impatient(s *Source, d time.Duration) *Source {
+	s.timing.AnswerTimeout, s.timing.IdleTimeout = d, d
+	return s
+}

@@ -34,6 +34,8 @@ func changeBoth(server *kubetest.Server) {
 
 const changed = "10.0.0.2:8080 10.0.0.3:8080"
 
+// P3, P4 and P8: the list after an outage replaces what was there, and an outage
+// takes nothing away.
 func TestTheLastGoodSnapshotIsKeptThroughAnOutageAndMarkedStale(t *testing.T) {
 	for name, compact := range map[string]func(*kubetest.Server){
 		"resumed":         func(*kubetest.Server) {},
@@ -74,6 +76,7 @@ func TestStalenessEndsWithTheOutageEvenIfNothingChanged(t *testing.T) {
 	}
 }
 
+// P8, and P11: an end that is no failure is followed by the next watch at once.
 func TestWatchesGoOnHoweverTheyEnd(t *testing.T) {
 	for name, end := range map[string]struct {
 		by    func(*kubetest.Server)
@@ -102,6 +105,7 @@ func TestWatchesGoOnHoweverTheyEnd(t *testing.T) {
 	}
 }
 
+// P8.
 func TestAnUnknownEventHarmsNobody(t *testing.T) {
 	server, sub := watched(t)
 	server.SendRaw(`{"type":"RENAMED","object":{"kind":"Poem"}}` + "\n")
@@ -112,6 +116,7 @@ func TestAnUnknownEventHarmsNobody(t *testing.T) {
 	}
 }
 
+// P9.
 func TestABookmarkIsWhereAWatchGoesOn(t *testing.T) {
 	server := newServer(t)
 	server.SetBookmarkInterval(5 * time.Millisecond)
@@ -150,6 +155,7 @@ func movedOn(server *kubetest.Server, resource string) bool {
 	return versions[len(versions)-1] != versions[0]
 }
 
+// P13 and P14.
 func TestAnAPIServerThatIsDownAtTheStartIsReportedAndWaitedFor(t *testing.T) {
 	server := newServer(t)
 	setSlice(server, "quiz-a", kubetest.Ready("10.0.0.1", "quiz-0"))
@@ -177,6 +183,7 @@ func TestAnAPIServerThatIsBusyIsWaitedFor(t *testing.T) {
 	awaitEndpoints(t, watch(t, newSource(server), "k8s:///quiz:grpc"), "10.0.0.1:8080")
 }
 
+// P14 and P25.
 func TestA403PrintsTheRoleToAdd(t *testing.T) {
 	server := newServer(t)
 	setSlice(server, "quiz-a", kubetest.Ready("10.0.0.1", "quiz-0"))

@@ -38,6 +38,7 @@ func writeFile(t *testing.T, path, content string) {
 	}
 }
 
+// P12.
 func TestInAPodNothingNeedsToBeSet(t *testing.T) {
 	server := kubetest.StartTLS()
 	defer server.Close()
@@ -59,6 +60,7 @@ func TestInAPodNothingNeedsToBeSet(t *testing.T) {
 	awaitEndpoints(t, sub, "10.0.0.2:8080")
 }
 
+// P12 and P14.
 func TestATokenThatIsNoGoodIsReportedAndTriedAgain(t *testing.T) {
 	server := kubetest.StartTLS()
 	defer server.Close()
@@ -85,6 +87,7 @@ func TestOutsideAClusterTheErrorSaysSoAtOnce(t *testing.T) {
 	}
 }
 
+// P13.
 func TestAHostThatIsNoURLIsAnErrorAtTheFirstUse(t *testing.T) {
 	source := kube.New(kube.Config{Host: "ftp://api"})
 	if _, err := discovery.Resolve(context.Background(), source, parse(t, "k8s:///quiz.kiada:grpc")); !errors.Is(err, discovery.ErrUnavailable) {
@@ -117,5 +120,22 @@ func TestTheNamespaceIsThatOfTheConfigOrThePodsOrTheDefault(t *testing.T) {
 		if got := source.Canonical(target).Namespace; got != want {
 			t.Errorf("namespace %q, want %q", got, want)
 		}
+	}
+}
+
+func TestWithoutTheRightToReadServicesAPodsEnvironmentKnowsTheirPorts(t *testing.T) {
+	server := kubetest.StartTLS()
+	defer server.Close()
+	server.Forbid(kubetest.Any, kubetest.Services)
+	t.Setenv("QUIZ_SERVICE_PORT_GRPC", "80")
+	for _, namespace := range []string{"kiada", "elsewhere"} {
+		server.SetEndpointSlice(kubetest.Slice(namespace, "quiz", "quiz-a", kubetest.Ports{"grpc": 8080, "http": 8081}, kubetest.Ready("10.0.0.1", "quiz-0")))
+	}
+	source, _ := inPod(t, server)
+	awaitEndpoints(t, watch(t, source, "k8s:///quiz:80"), "10.0.0.1:8080")
+	// It says nothing of other namespaces.
+	elsewhere := awaitEndpoints(t, watch(t, source, "k8s:///quiz.elsewhere:80"), "-")
+	if err := elsewhere.Snapshot.Reason; !errors.Is(err, discovery.ErrPortNotFound) {
+		t.Errorf("reason: %v", err)
 	}
 }

@@ -47,8 +47,7 @@ func (f *facts) unservable(target discovery.Target) error {
 	case f.serviceRead && f.service == nil:
 		return fmt.Errorf("%w: namespace %s has no Service %s", discovery.ErrServiceNotFound, target.Namespace, target.Service)
 	case f.service != nil && f.service.Spec.Type == kubeapi.ServiceTypeExternalName:
-		return fmt.Errorf("%w: the Service is of type ExternalName, an alias of %s, and never has any",
-			discovery.ErrNoEndpoints, f.service.Spec.ExternalName)
+		return newExternalNameError(f.service, target.Port)
 	}
 	return nil
 }
@@ -192,9 +191,9 @@ func (f *found) refusal() error {
 	}
 }
 
-// oneFamily returns the endpoints of the preferred address family or, if there
-// are none, of the other: a dual-stack pod is in the slices of both, and would
-// otherwise count twice.
+// oneFamily returns the endpoints of one address family: a dual-stack pod is in
+// the slices of both, and would otherwise count twice. It is the preferred one,
+// or the other while it has usable endpoints and the preferred one has none.
 func oneFamily(all map[netip.AddrPort]discovery.Endpoint, ipv6 bool) []discovery.Endpoint {
 	var preferred, other []discovery.Endpoint
 	for at, e := range all {
@@ -204,8 +203,16 @@ func oneFamily(all map[netip.AddrPort]discovery.Endpoint, ipv6 bool) []discovery
 			other = append(other, e)
 		}
 	}
-	if len(preferred) > 0 {
+	if slices.ContainsFunc(preferred, usable) || len(other) == 0 {
 		return preferred
 	}
-	return other
+	if slices.ContainsFunc(other, usable) || len(preferred) == 0 {
+		return other
+	}
+	return preferred
 }
+
+// usable reports whether kube-proxy would ever send traffic to e: to one that is
+// ready, or else to one that still serves while it terminates (KEP-1669). On
+// which node or in which zone it runs is left to discovery/topology.
+func usable(e discovery.Endpoint) bool { return e.Ready || e.Serving && e.Terminating }

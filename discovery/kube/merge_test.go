@@ -54,6 +54,7 @@ func addresses(s *discovery.Snapshot) string {
 	return strings.Join(texts, " ")
 }
 
+// P5.
 func TestAbsentConditionsMeanReadyServingAndNotTerminating(t *testing.T) {
 	for conditions, want := range map[string][3]bool{
 		`{}`: {true, true, false},
@@ -69,6 +70,7 @@ func TestAbsentConditionsMeanReadyServingAndNotTerminating(t *testing.T) {
 	}
 }
 
+// P7 and P19.
 func TestWhatKubernetesGivesNoMeaningIsLeftOut(t *testing.T) {
 	for name, slice := range map[string]string{
 		"host names":         `{"addressType":"FQDN","endpoints":[{"addresses":["10.0.0.1"]}],` + grpc8080 + `}`,
@@ -95,6 +97,7 @@ func TestAnOwnerThatIsNoServiceDoesNotMatter(t *testing.T) {
 	}
 }
 
+// P1 and P6.
 func TestOfTwoEndpointsWithOneAddressTheOneThatStaysWins(t *testing.T) {
 	old := `{"endpoints":[{"addresses":["10.0.0.1"],"conditions":{"ready":false,"terminating":true},"targetRef":{"kind":"Pod","name":"old","uid":"1"}}],` + grpc8080 + `}`
 	young := `{"endpoints":[{"addresses":["::ffff:10.0.0.1"],"targetRef":{"kind":"Pod","name":"new","uid":"2"}}],` + grpc8080 + `}`
@@ -106,6 +109,7 @@ func TestOfTwoEndpointsWithOneAddressTheOneThatStaysWins(t *testing.T) {
 	}
 }
 
+// P19.
 func TestOneAddressFamilyIsUsed(t *testing.T) {
 	v4 := `{"endpoints":[{"addresses":["10.0.0.1"]}],` + grpc8080 + `}`
 	v6 := `{"addressType":"IPv6","endpoints":[{"addresses":["2001:db8::1"]}],` + grpc8080 + `}`
@@ -121,6 +125,34 @@ func TestOneAddressFamilyIsUsed(t *testing.T) {
 	} {
 		if s, _ := merge(quiz, tc.facts, false); addresses(s) != tc.want {
 			t.Errorf("%s: %s", name, addresses(s))
+		}
+	}
+}
+
+// P19: each family has its own slices, which may be updated one after the other.
+func TestTheOtherAddressFamilyIsUsedWhileThePreferredOneHasNothingUsable(t *testing.T) {
+	const (
+		ready    = `{"ready":true}`
+		draining = `{"ready":false,"serving":true,"terminating":true}`
+		starting = `{"ready":false,"serving":false}`
+		leaving  = `{"ready":false,"serving":false,"terminating":true}`
+	)
+	for _, tc := range []struct {
+		v4, v6 string // their conditions
+		want   string
+	}{
+		{ready, ready, "10.0.0.1:8080"},
+		{draining, ready, "10.0.0.1:8080"},
+		{starting, ready, "[2001:db8::1]:8080"},
+		{leaving, draining, "[2001:db8::1]:8080"},
+		{starting, leaving, "10.0.0.1:8080"},
+	} {
+		f := slicesOf(t,
+			`{"endpoints":[{"addresses":["10.0.0.1"],"conditions":`+tc.v4+`}],`+grpc8080+`}`,
+			`{"addressType":"IPv6","endpoints":[{"addresses":["2001:db8::1"],"conditions":`+tc.v6+`}],`+grpc8080+`}`,
+		).withService("IPv4", "IPv6")
+		if s, _ := merge(quiz, f, false); addresses(s) != tc.want {
+			t.Errorf("IPv4 %s, IPv6 %s: %s, want %s", tc.v4, tc.v6, addresses(s), tc.want)
 		}
 	}
 }

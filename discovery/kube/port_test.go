@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/sidestep-lb/sidestep/discovery"
+	"github.com/sidestep-lb/sidestep/discovery/kube"
 	"github.com/sidestep-lb/sidestep/discovery/kube/kubetest"
 )
 
@@ -20,6 +21,7 @@ func serviceWithTwoPorts(t *testing.T) *kubetest.Server {
 	return server
 }
 
+// P7: one name has several numbers, and one slice has no ports.
 func TestAPortIsANameOrANumberOfTheServiceOrOfThePods(t *testing.T) {
 	server := serviceWithTwoPorts(t)
 	source := newSource(server)
@@ -34,6 +36,7 @@ func TestAPortIsANameOrANumberOfTheServiceOrOfThePods(t *testing.T) {
 	}
 }
 
+// P7 and P14.
 func TestAPortThatIsNotThereIsAnErrorThatListsThoseThatAre(t *testing.T) {
 	server := serviceWithTwoPorts(t)
 	source := newSource(server)
@@ -49,6 +52,7 @@ func TestAPortThatIsNotThereIsAnErrorThatListsThoseThatAre(t *testing.T) {
 	}
 }
 
+// P14: the error says which rule is missing.
 func TestWithoutTheRightToReadServicesNamesAndPodPortsStillWork(t *testing.T) {
 	server := serviceWithTwoPorts(t)
 	server.Forbid(kubetest.Any, kubetest.Services)
@@ -96,6 +100,7 @@ func TestAnUnnamedPortIsFoundByItsNumberOrByNoneAtAll(t *testing.T) {
 	}
 }
 
+// P7.
 func TestPodsWithoutTheServicesPortAreAnError(t *testing.T) {
 	server := newServer(t)
 	server.SetEndpointSlice(kubetest.Slice("kiada", "quiz", "quiz-a", kubetest.Ports{}, kubetest.Ready("10.0.0.1", "quiz-0")))
@@ -105,12 +110,40 @@ func TestPodsWithoutTheServicesPortAreAnError(t *testing.T) {
 	}
 }
 
+// P19.
 func TestAnExternalNameServiceIsAnErrorThatSaysSo(t *testing.T) {
 	server := newServer(t)
+	alias := kubetest.ExternalNameService("kiada", "quiz", "db.example.com")
+	alias.Spec.Ports = []kubetest.ServicePort{{Name: "sql", Port: 5432}}
+	server.SetService(alias)
+	source := newSource(server)
+	for target, want := range map[string]discovery.Port{
+		"k8s:///quiz":      {Number: 5432},
+		"k8s:///quiz:sql":  {Number: 5432},
+		"k8s:///quiz:80":   {Number: 80},
+		"k8s:///quiz:http": {Name: "http"},
+	} {
+		view := awaitEndpoints(t, watch(t, source, target), "-")
+		err := view.Snapshot.Unusable(parse(t, target))
+		external, ok := errors.AsType[*kube.ExternalNameError](err)
+		if !ok || external.Name != "db.example.com" || external.Port != want || !errors.Is(err, discovery.ErrNoEndpoints) {
+			t.Errorf("%s: %v", target, err)
+		}
+	}
+	const want = "k8s:///quiz.kiada:80: no endpoint ready: the Service is of type ExternalName, an alias of db.example.com, port 80, and never has any"
+	if s, err := discovery.Resolve(soon(t), source, parse(t, "k8s:///quiz:80")); err != nil || s.Reason.Error() != want {
+		t.Errorf("reason: %v, error: %v", s.Reason, err)
+	}
+}
+
+func TestAnExternalNameServiceWithoutPortsLeavesTheTargetsAsItIs(t *testing.T) {
+	server := newServer(t)
 	server.SetService(kubetest.ExternalNameService("kiada", "quiz", "db.example.com"))
-	view := awaitEndpoints(t, watch(t, newSource(server), "k8s:///quiz:80"), "-")
-	const want = "k8s:///quiz.kiada:80: no endpoint ready: the Service is of type ExternalName, an alias of db.example.com, and never has any"
-	if err := view.Snapshot.Unusable(parse(t, "k8s:///quiz:80")); !errors.Is(err, discovery.ErrNoEndpoints) || err.Error() != want {
-		t.Errorf("error: %v", err)
+	source := newSource(server)
+	for _, target := range []string{"k8s:///quiz", "k8s:///quiz:sql", "k8s:///quiz:80"} {
+		view := awaitEndpoints(t, watch(t, source, target), "-")
+		if external, ok := errors.AsType[*kube.ExternalNameError](view.Snapshot.Reason); !ok || external.Port != parse(t, target).Port {
+			t.Errorf("%s: %v", target, view.Snapshot.Reason)
+		}
 	}
 }

@@ -75,7 +75,7 @@ func choosePort(want discovery.Port, f facts, current []*kubeapi.EndpointSlice) 
 		ofSlices = append(ofSlices, tcpPorts(slice)...)
 	}
 	if f.service == nil {
-		return chooseWithoutService(want, ofSlices)
+		return chooseWithoutService(want, ofSlices, f.envPortNames)
 	}
 	ofService := servicePorts(f.service)
 	switch {
@@ -103,10 +103,18 @@ func choosePort(want discovery.Port, f facts, current []*kubeapi.EndpointSlice) 
 
 // chooseWithoutService does what can be done where the Service may not be read.
 // A slice knows the names of the Service's ports but not their numbers.
-func chooseWithoutService(want discovery.Port, ofSlices []port) (portRule, error) {
+// Those of a pod's own namespace may be in its environment.
+func chooseWithoutService(want discovery.Port, ofSlices []port, envNames []string) (portRule, error) {
 	rule := portRule{name: want.Name, number: want.Number}
 	if len(ofSlices) == 0 {
 		return rule, nil // there are no pods, so it does not matter
+	}
+	if want.Number != 0 {
+		for _, name := range envNames {
+			if named := (portRule{name: name}); slices.ContainsFunc(ofSlices, named.matches) {
+				return named, nil
+			}
+		}
 	}
 	if !want.IsZero() && slices.ContainsFunc(ofSlices, rule.matches) {
 		return rule, nil

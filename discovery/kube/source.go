@@ -1,15 +1,14 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/sidestep-lb/sidestep/discovery"
 	"github.com/sidestep-lb/sidestep/internal/kubeapi"
@@ -82,11 +81,23 @@ func (s *Source) ownNamespace() string {
 	if s.config.Namespace != "" {
 		return s.config.Namespace
 	}
-	content, _ := os.ReadFile(filepath.Join(s.accountDir, "namespace"))
-	if namespace := strings.TrimSpace(string(content)); namespace != "" {
-		return namespace
+	return cmp.Or(s.podNamespace(), "default")
+}
+
+// podNamespace returns the namespace that the process's pod is in, or "" where
+// it is in none.
+func (s *Source) podNamespace() string {
+	content, _ := os.ReadFile(filepath.Join(s.accountDir, "namespace")) // as good as empty if there is none
+	return strings.TrimSpace(string(content))
+}
+
+// envPortNames looks the target's port up in the environment, which knows only
+// the Services of the pod's own namespace and cluster.
+func (s *Source) envPortNames(target discovery.Target) []string {
+	if target.Port.Number == 0 || s.config.Host != "" || target.Namespace != s.podNamespace() {
+		return nil
 	}
-	return "default"
+	return envPortNames(os.Environ(), target.Service, target.Port.Number)
 }
 
 // Canonical returns target with its namespace filled in and its domain left
@@ -113,6 +124,7 @@ func (s *Source) Watch(ctx context.Context, target discovery.Target, r discovery
 	}
 	target = s.Canonical(target)
 	state := newState(target)
+	state.facts.envPortNames = s.envPortNames(target)
 
 	var readers sync.WaitGroup
 	readers.Go(func() {
@@ -133,46 +145,8 @@ func (s *Source) Watch(ctx context.Context, target discovery.Target, r discovery
 		}
 		lw.Run(ctx, serviceHandler{state})
 	})
-	s.publish(ctx, target, state, r)
+	p := publisher{target: target, state: state, receiver: r, allowLocal: s.config.AllowLocalAddresses}
+	p.run(ctx)
 	readers.Wait()
 	client.CloseIdleConnections()
-}
-
-// settle is how long changes are gathered before they are published: a rollout
-// or a move of endpoints between slices comes as several events.
-const settle = 5 * time.Millisecond
-
-// publish turns what the readers find into calls of r until ctx ends.
-func (s *Source) publish(ctx context.Context, target discovery.Target, state *state, r discovery.Receiver) {
-	var (
-		published int    // the version of the last Snapshot
-		failing   bool   // the last call was of r.Error
-		warned    string // the last warning about refused addresses
-	)
-	for {
-		select {
-		case <-state.changed:
-		case <-ctx.Done():
-			return
-		}
-		select {
-		case <-time.After(settle):
-		case <-ctx.Done():
-			return
-		}
-		view := state.view()
-		if view.complete && (view.version != published || failing && view.err == nil) {
-			snapshot, refused := merge(target, view.facts, s.config.AllowLocalAddresses)
-			if refused != nil && refused.Error() != warned {
-				warned = refused.Error()
-				slog.Warn("sidestep: endpoints refused", "target", target.String(), "error", refused)
-			}
-			r.Update(snapshot)
-			published, failing = view.version, false
-		}
-		if view.err != nil {
-			r.Error(view.err)
-			failing = true
-		}
-	}
 }

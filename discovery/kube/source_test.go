@@ -9,6 +9,7 @@ import (
 	"github.com/sidestep-lb/sidestep/discovery/kube/kubetest"
 )
 
+// P1.
 func TestAllSlicesOfAServiceCount(t *testing.T) {
 	server := newServer(t)
 	setSlice(server, "quiz-a", kubetest.Ready("10.0.0.1", "quiz-0"), kubetest.Ready("10.0.0.2", "quiz-1"))
@@ -22,6 +23,7 @@ func TestAllSlicesOfAServiceCount(t *testing.T) {
 	}
 }
 
+// P2: an address lives on in another slice.
 func TestADeletedSliceTakesOnlyItsOwnEndpointsAlong(t *testing.T) {
 	server := newServer(t)
 	setSlice(server, "quiz-a", kubetest.Ready("10.0.0.1", "quiz-0"))
@@ -35,6 +37,7 @@ func TestADeletedSliceTakesOnlyItsOwnEndpointsAlong(t *testing.T) {
 	awaitEndpoints(t, sub, "10.0.0.2:8080 10.0.0.3:8080")
 }
 
+// P4: empty after a successful read.
 func TestAnEmptiedSliceAndAServiceScaledToZeroAreDelivered(t *testing.T) {
 	server := newServer(t)
 	setSlice(server, "quiz-a", kubetest.Ready("10.0.0.1", "quiz-0"))
@@ -66,6 +69,7 @@ func TestASliceThatLosesItsLabelIsGone(t *testing.T) {
 	awaitEndpoints(t, sub, "-")
 }
 
+// P14.
 func TestAMissingServiceIsNamedAndFoundOnceItIsThere(t *testing.T) {
 	server := newServer(t)
 	sub := watch(t, newSource(server), "k8s:///quote:grpc")
@@ -128,6 +132,7 @@ func TestTheTrafficPolicyOfTheServiceIsDelivered(t *testing.T) {
 	await(t, sub, "policy Local", func(v discovery.View) bool { return v.Snapshot != nil && v.Snapshot.LocalOnly })
 }
 
+// P16.
 func TestAllNamesOfAServiceShareOneListAndOneWatchOfEachKind(t *testing.T) {
 	server := newServer(t)
 	setSlice(server, "quiz-a", kubetest.Ready("10.0.0.1", "quiz-0"))
@@ -145,6 +150,7 @@ func TestAllNamesOfAServiceShareOneListAndOneWatchOfEachKind(t *testing.T) {
 	}
 }
 
+// P15; TestMain sees to it that no goroutine is left.
 func TestCloseEndsTheWatchesAtTheServer(t *testing.T) {
 	server := newServer(t)
 	sub := watch(t, newSource(server), "k8s:///quiz:grpc")

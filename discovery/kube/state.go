@@ -10,12 +10,16 @@ import (
 	"github.com/sidestep-lb/sidestep/internal/kubeapi"
 )
 
-// facts are what the API has told about one Service.
+// facts are what the API has told about one Service, and the environment.
 type facts struct {
 	slices map[string]*kubeapi.EndpointSlice // by name, which is what tells them apart
 
 	service     *kubeapi.Service // nil if it is absent, or not known
 	serviceRead bool             // whether the Service, or that it is absent, is known
+
+	// What the target's port number may be called, for want of the Service:
+	// see envPortNames. Read-only.
+	envPortNames []string
 }
 
 // state gathers facts from the two readers of a watch for the one goroutine

@@ -78,10 +78,3 @@ func TestClientsSpreadOverTheEndpoints(t *testing.T) {
 		}
 	}
 }
-
-func ExampleRendezvous() {
-	all := endpoints(100)
-	mine := subset.Rendezvous(all, "shop-6d5f8c7b9-x2x4z", 20)
-	fmt.Println(len(mine))
-	// Output: 20
-}

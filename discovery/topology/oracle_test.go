@@ -215,12 +215,24 @@ func TestAnUnfitEndpointChangesNothing(t *testing.T) {
 	}
 }
 
-func BenchmarkSelect(b *testing.B) {
+func TestSelectionAllocatesNoMoreThanItsResult(t *testing.T) {
+	s, at := manyHinted(), topology.Locality{Node: "a", Zone: "b"}
+	if n := testing.AllocsPerRun(10, func() { topology.Select(s, at) }); n > 2 {
+		t.Errorf("%v allocations, want one for the endpoints and one for the levels", n)
+	}
+}
+
+func manyHinted() *discovery.Snapshot {
 	s := &discovery.Snapshot{Endpoints: make([]discovery.Endpoint, 10_000)}
 	for i := range s.Endpoints {
 		s.Endpoints[i].Ready = true
 		s.Endpoints[i].Hints.Zones = []string{places[1+i%3]}
 	}
+	return s
+}
+
+func BenchmarkSelect(b *testing.B) {
+	s := manyHinted()
 	for b.Loop() {
 		topology.Select(s, topology.Locality{Node: "a", Zone: "b"})
 	}

@@ -30,8 +30,8 @@ var scenes = []scene{
 
 // A span is the time that a scene took.
 type span struct {
-	scene    scene
 	from, to time.Time
+	ready    int // how many pods were ready at its end
 }
 
 // run plays all scenes and returns the number of requests over the SDK that
@@ -57,7 +57,7 @@ func run(ctx context.Context, out *os.File, length time.Duration, rate int) (fai
 	var spans []span
 	for i, s := range scenes {
 		from := time.Now()
-		view.begin(s.name)
+		view.begin(i+1, s.name)
 		if err := s.play(ctx, c); err != nil {
 			return 0, err
 		}
@@ -68,7 +68,7 @@ func run(ctx context.Context, out *os.File, length time.Duration, rate int) (fai
 		if err := view.watch(ctx, time.Until(from.Add(length))); err != nil {
 			return 0, err
 		}
-		spans = append(spans, span{s, from, time.Now()})
+		spans = append(spans, span{from, time.Now(), len(c.inState(ready))})
 		view.end()
 	}
 	if err := c.apiServerUp(); err != nil {

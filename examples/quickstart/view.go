@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"text/tabwriter"
 	"time"
 )
@@ -19,11 +21,40 @@ type view struct {
 	cluster  *cluster
 	ways     []*way
 	lines    int // that the table on the terminal takes
+	log      *logLines
+}
+
+// logLines collects the lines of a log, which would spoil the tables.
+type logLines struct {
+	mu    sync.Mutex
+	lines []string // guarded by mu
+}
+
+// Write implements io.Writer; a slog.Handler calls it once for each line.
+func (l *logLines) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, string(line))
+	return len(line), nil
+}
+
+func (l *logLines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Join(l.lines, "")
 }
 
 func newView(out *os.File, c *cluster, ways []*way) *view {
+	fmt.Fprintln(out, "One Service, reached in several ways at once:")
+	for i, w := range ways {
+		fmt.Fprintf(out, "  %s  %s\n", letter(i), w.name)
+	}
+	fmt.Fprintln(out, "\nThe tables show each pod's share of the answers of the last second.")
+	log := new(logLines)
+	slog.SetDefault(slog.New(slog.NewTextHandler(log, nil)))
 	info, err := out.Stat()
 	return &view{
+		log:      log,
 		out:      out,
 		terminal: err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb",
 		cluster:  c,
@@ -31,8 +62,12 @@ func newView(out *os.File, c *cluster, ways []*way) *view {
 	}
 }
 
-func (v *view) begin(name string) {
-	fmt.Fprintf(v.out, "\n%s\n", name)
+// letter is the short name of a way; a table of the long ones would not fit a
+// terminal.
+func letter(i int) string { return string(rune('A' + i)) }
+
+func (v *view) begin(number int, name string) {
+	fmt.Fprintf(v.out, "\n%d. %s\n", number, name)
 	v.lines = 0
 }
 
@@ -66,8 +101,8 @@ func (v *view) draw() {
 	}
 	text := table(func(w io.Writer) {
 		fmt.Fprint(w, "pod\tstate\tin flight")
-		for _, way := range v.ways {
-			fmt.Fprintf(w, "\t%s", way.name)
+		for i := range v.ways {
+			fmt.Fprintf(w, "\t%s", letter(i))
 		}
 		fmt.Fprintln(w)
 		for _, p := range v.cluster.snapshot() {
@@ -94,23 +129,30 @@ func (v *view) draw() {
 // SDK failed.
 func (v *view) summary(spans []span) (failed int) {
 	deaths := v.cluster.allDeaths()
-	fmt.Fprint(v.out, "\nLargest share of one pod at the end of each scene (even would be 33 %, 17 %, 17 %, 20 %, 25 %)\n\n")
+	fmt.Fprint(v.out, "\nRequests, and the largest share of one pod at the end of each scene\n")
 	fmt.Fprint(v.out, table(func(w io.Writer) {
-		fmt.Fprint(w, "way\trequests\tfailed\tlost in flight")
-		for _, s := range spans {
-			fmt.Fprintf(w, "\t%s", s.scene.name)
+		fmt.Fprint(w, "\t\trequests\tfailed\tlost")
+		for i := range spans {
+			fmt.Fprintf(w, "\t%d.", i+1)
 		}
 		fmt.Fprintln(w)
-		for _, way := range v.ways {
+		for i, way := range v.ways {
 			c := summarize(way.results.between(time.Time{}, time.Now()), deaths)
-			fmt.Fprintf(w, "%s\t%d\t%d\t%d", way.name, c.requests, c.failed, c.lost)
+			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d", letter(i), way.name, c.requests, c.failed, c.lost)
 			for _, s := range spans {
 				last := summarize(way.results.between(s.to.Add(-time.Second), s.to), deaths)
 				fmt.Fprintf(w, "\t%.0f %%", 100*last.largestShare())
 			}
 			fmt.Fprintln(w)
 		}
+		fmt.Fprint(w, "\tif all pods had the same\t\t\t")
+		for _, s := range spans {
+			fmt.Fprintf(w, "\t%.0f %%", 100/float64(s.ready))
+		}
+		fmt.Fprintln(w)
 	}))
+	fmt.Fprintln(v.out, "\nLost requests were under way on a pod when it died: no client can save those\nthat may not be sent twice.")
+	fmt.Fprintf(v.out, "\nThe SDK's log:\n%s", v.log)
 	for _, way := range v.ways {
 		c := summarize(way.results.between(time.Time{}, time.Now()), deaths)
 		if c.sample != nil {
@@ -120,7 +162,6 @@ func (v *view) summary(spans []span) (failed int) {
 			failed += c.failed
 		}
 	}
-	fmt.Fprintln(v.out, "\n\"Lost in flight\" were under way on a pod when it died.")
 	return failed
 }
 

@@ -40,10 +40,19 @@ func newClients(c *cluster) (*clients, error) {
 		return append(grpcbalancer.DialOptions(config),
 			grpc.WithResolvers(resolver.NewBuilder(scheme, resolver.Config{Source: source})))
 	}
-	err := all.grpc("sidestep gRPC k8s", true, "k8s:///quiz.kiada:grpc", dial(fromAPI, "k8s")...)
+	err := all.grpc("sidestep, gRPC, k8s", true, "k8s:///quiz.kiada:grpc", dial(fromAPI, "k8s")...)
+	all.http("sidestep, HTTP, k8s", true, httpbalancer.New(httpbalancer.Config{Balancer: config, Source: fromAPI}))
 	if err == nil {
-		err = all.grpc("sidestep gRPC headless", true, "headless:///quiz-pods.kiada:grpc", dial(fromDNS, "headless")...)
+		err = all.grpc("sidestep, gRPC, headless", true, "headless:///quiz-pods.kiada:grpc", dial(fromDNS, "headless")...)
 	}
+	all.http("sidestep, HTTP, headless", true, httpbalancer.New(httpbalancer.Config{
+		Balancer: config,
+		Source:   fromDNS,
+		Target: func(*url.URL) (discovery.Target, bool) {
+			t, err := discovery.ParseTarget("headless:///quiz-pods.kiada:http")
+			return t, err == nil
+		},
+	}))
 	if err == nil && severalAddresses { // plain DNS has one port for all pods, so each needs an address
 		err = all.grpc("gRPC dns + round_robin", false, fmt.Sprintf("dns://%s/%s:%d", c.dns.Addr(), dnsName, c.ports.grpc),
 			grpc.WithDefaultServiceConfig(`{"loadBalancingConfig": [{"round_robin": {}}]}`))
@@ -52,21 +61,11 @@ func newClients(c *cluster) (*clients, error) {
 		all.close()
 		return nil, err
 	}
-
-	all.http("sidestep HTTP k8s", true, httpbalancer.New(httpbalancer.Config{Balancer: config, Source: fromAPI}))
-	all.http("sidestep HTTP headless", true, httpbalancer.New(httpbalancer.Config{
-		Balancer: config,
-		Source:   fromDNS,
-		Target: func(*url.URL) (discovery.Target, bool) {
-			t, err := discovery.ParseTarget("headless:///quiz-pods.kiada:http")
-			return t, err == nil
-		},
-	}))
 	plain := http.DefaultTransport.(*http.Transport).Clone()
 	plain.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, network, c.vip.addr()) // what the Service's name resolves to
 	}
-	all.http("http.Client, ClusterIP", false, plain)
+	all.http("http.Client on a ClusterIP", false, plain)
 	return all, nil
 }
 

@@ -1,0 +1,106 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/sidestep-lb/sidestep/discovery"
+)
+
+// settle is how long changes are gathered before they are published: a rollout
+// or a move of endpoints between slices comes as several events.
+const settle = 5 * time.Millisecond
+
+// A publisher turns what the readers of one watch find into calls of a
+// receiver. It belongs to one goroutine.
+type publisher struct {
+	// Set at the start and read-only.
+	target     discovery.Target
+	state      *state
+	receiver   discovery.Receiver
+	allowLocal bool // see Config.AllowLocalAddresses
+
+	published int    // the version of the last Snapshot
+	failing   bool   // the last call was of receiver.Error
+	warned    string // the last warning about refused addresses
+	move      portMove
+}
+
+// run publishes until ctx ends.
+func (p *publisher) run(ctx context.Context) {
+	for {
+		select {
+		case <-p.state.changed:
+			select {
+			case <-time.After(settle):
+			case <-ctx.Done():
+				return
+			}
+		case <-p.move.over:
+			p.move.expire()
+			p.published = 0 // the same facts mean something else now
+		case <-ctx.Done():
+			return
+		}
+		p.publish()
+	}
+}
+
+func (p *publisher) publish() {
+	view := p.state.view()
+	if view.complete && (view.version != p.published || p.failing && view.err == nil) {
+		snapshot, refused := merge(p.target, view.facts, p.allowLocal)
+		if refused != nil && refused.Error() != p.warned {
+			p.warned = refused.Error()
+			slog.Warn("sidestep: endpoints refused", "target", p.target.String(), "error", refused)
+		}
+		p.receiver.Update(p.move.bridge(snapshot))
+		p.published, p.failing = view.version, false
+	}
+	if view.err != nil {
+		p.receiver.Error(view.err)
+		p.failing = true
+	}
+}
+
+// moveTime is how long the endpoints of a port that is no longer found are kept.
+const moveTime = 5 * time.Second
+
+// A portMove bridges the moment in which a port has no endpoints because it is
+// being renamed, or its targetPort changed: the Service and its slices are
+// updated one after the other, and in between no slice has the port that the
+// Service names. kube-proxy rejects connections in that moment; here the last
+// endpoints are kept for as long as it may reasonably take.
+//
+// Only a port that is not found is waited for. That there are no pods, or no
+// Service, counts at once.
+type portMove struct {
+	last *discovery.Snapshot // what the port had, nil if nothing
+	over <-chan time.Time    // ends the keeping of last; nil when it is not being kept
+}
+
+// bridge returns what to publish in place of the Snapshot s.
+func (m *portMove) bridge(s *discovery.Snapshot) *discovery.Snapshot {
+	if !errors.Is(s.Reason, discovery.ErrPortNotFound) {
+		*m = portMove{}
+		if len(s.Endpoints) > 0 {
+			m.last = s
+		}
+		return s
+	}
+	if m.last == nil {
+		return s
+	}
+	if m.over == nil {
+		m.over = time.After(moveTime)
+	}
+	kept := *m.last
+	kept.Degraded = fmt.Errorf("what was found last, kept for %v in case the port is being moved: %w", moveTime, s.Reason)
+	return &kept
+}
+
+// expire gives up on the endpoints kept.
+func (m *portMove) expire() { *m = portMove{} }
