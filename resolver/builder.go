@@ -21,9 +21,10 @@ type Config struct {
 	// [discovery.Fallback]; kube.InCluster alone is the API server without it),
 	// and the DNS of /etc/resolv.conf for headless.
 	Source discovery.Source
-	// Locality is where the process runs, for the topology hints of a Service.
-	// Without it they do not count, and a Service whose internalTrafficPolicy
-	// is Local has no usable endpoint.
+	// Locality is where the process runs, for the topology hints of a Service
+	// and internalTrafficPolicy Local. The default is what [topology.Here] finds.
+	// Without a zone and a node hints do not count; without a node a Service
+	// whose policy is Local has no usable endpoint.
 	Locality topology.Locality
 	// SubsetSize is the number of endpoints to connect to, out of a Service
 	// that has more. The default, 0, is all of them. The subset depends on the
@@ -64,11 +65,15 @@ func (b *builder) Build(target grpcresolver.Target, cc grpcresolver.ClientConn, 
 	if err != nil { // an unnamed host shares its subset with others of its kind
 		client = "localhost"
 	}
+	locality := b.config.Locality
+	if locality == (topology.Locality{}) {
+		locality = topology.Here()
+	}
 	return start(&nameResolver{
 		cc:           cc,
 		text:         target.String(),
 		subscription: discovery.Watch(source, parsed),
-		locality:     b.config.Locality,
+		locality:     locality,
 		client:       client,
 		subsetSize:   b.config.SubsetSize,
 	}), nil

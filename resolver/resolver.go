@@ -20,10 +20,11 @@ type nameResolver struct {
 	cc           grpcresolver.ClientConn
 	text         string // the target as the channel knows it
 	subscription *discovery.Subscription
-	locality     topology.Locality
 	client       string // the name that decides the subset
 	subsetSize   int
 	close        func() // ends run and waits for it
+
+	locality topology.Locality // its zone may be inferred; owned by run
 
 	// What the channel was told last; owned by run.
 	told   bool
@@ -79,6 +80,7 @@ func (r *nameResolver) run(ctx context.Context) {
 func (r *nameResolver) update(s *discovery.Snapshot) {
 	var usable []discovery.Endpoint
 	var reason error
+	r.locality = r.locality.Infer(s)
 	if levels := topology.Select(s, r.locality); len(levels) > 0 {
 		usable = subset.Rendezvous(levels[0], r.client, r.subsetSize)
 	} else {

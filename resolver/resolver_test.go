@@ -81,6 +81,18 @@ func TestOnlyEndpointsThatTheClientMayUseAreDelivered(t *testing.T) {
 	}
 }
 
+func TestTheOwnNodeComesFromTheDownwardAPIAndItsZoneFromTheEndpoints(t *testing.T) {
+	t.Setenv("SIDESTEP_NODE", "node-7")
+	here, near, far := ready("10.0.0.1:80"), ready("10.0.0.2:80"), ready("10.0.0.3:80")
+	here.Node, here.Zone = "node-7", "b"
+	here.Hints.Zones, near.Hints.Zones, far.Hints.Zones = []string{"b"}, []string{"b"}, []string{"a"}
+	cc := newChannel()
+	build(t, cc, quiz, resolver.Config{Source: newSource(here, near, far)})
+	if got, want := addresses(cc.state(t)), []string{"10.0.0.1:80", "10.0.0.2:80"}; !slices.Equal(got, want) {
+		t.Errorf("addresses %v, want %v", got, want)
+	}
+}
+
 func TestSubsetIsOfTheGivenSizeAndStable(t *testing.T) {
 	var all []discovery.Endpoint
 	for i := range 50 {

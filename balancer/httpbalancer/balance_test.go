@@ -188,3 +188,19 @@ func TestASubsetOfTheEndpointsIsUsed(t *testing.T) {
 		t.Errorf("%d pods were used, want 2", used)
 	}
 }
+
+func TestZoneHintsCountForTheOwnZone(t *testing.T) {
+	t.Setenv("SIDESTEP_ZONE", "b")
+	near, far := start(t, "near", nil), start(t, "far", nil)
+	here, there := near.endpoint(), far.endpoint()
+	here.Hints.Zones, there.Hints.Zones = []string{"b"}, []string{"a"}
+	s := newSource()
+	s.set(discovery.View{Snapshot: discovery.NewSnapshot([]discovery.Endpoint{here, there})})
+	client := newClient(t, s)
+	for range 20 {
+		get(t, client, "http://quiz.kiada/")
+	}
+	if n := far.requests.Load(); n != 0 {
+		t.Errorf("%d of 20 requests went to the other zone", n)
+	}
+}

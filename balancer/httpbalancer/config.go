@@ -32,7 +32,7 @@ type Config struct {
 	// seconds to accept a connection.
 	Base *http.Transport
 	// Locality is where this client runs, for topology hints and
-	// internalTrafficPolicy Local. The default is unknown.
+	// internalTrafficPolicy Local. The default is what [topology.Here] finds.
 	Locality topology.Locality
 	// SubsetSize, if not 0, is to how many endpoints of a Service this client
 	// connects; which ones follows from the host name.

@@ -24,6 +24,8 @@ type pool struct {
 	balancer  *balancer.Balancer
 	budget    *budget
 
+	locality topology.Locality // its zone may be inferred; owned by follow
+
 	users gate        // requests under way, and exchanges in flight
 	used  atomic.Bool // by a request since the last sweep
 
@@ -45,6 +47,7 @@ func newPool(t *Transport, target discovery.Target) *pool {
 	p := &pool{
 		transport: t,
 		target:    target,
+		locality:  t.config.Locality,
 		endpoints: discovery.Watch(t.config.Source, target),
 		budget:    newBudget(func() time.Duration { return time.Since(start) }),
 		heard:     make(chan struct{}),
@@ -99,7 +102,8 @@ func (p *pool) follow() {
 
 // usable returns the endpoints that this client connects to.
 func (p *pool) usable(s *discovery.Snapshot) []discovery.Endpoint {
-	levels := topology.Select(s, p.transport.config.Locality)
+	p.locality = p.locality.Infer(s)
+	levels := topology.Select(s, p.locality)
 	if len(levels) == 0 {
 		return nil
 	}

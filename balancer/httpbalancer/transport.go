@@ -12,6 +12,7 @@ import (
 	"github.com/sidestep-lb/sidestep/discovery"
 	"github.com/sidestep-lb/sidestep/discovery/dns"
 	"github.com/sidestep-lb/sidestep/discovery/kube"
+	"github.com/sidestep-lb/sidestep/discovery/topology"
 )
 
 // idleTimeout is how long the watch of a Service and the connections to its
@@ -55,6 +56,9 @@ func newTransport(config Config, lookup lookupFunc) *Transport {
 	if t.config.Source == nil {
 		t.config.Source = discovery.Fallback(kube.InCluster(), dns.System())
 		t.askFirst = true
+	}
+	if t.config.Locality == (topology.Locality{}) {
+		t.config.Locality = topology.Here()
 	}
 	if t.config.DrainTimeout == 0 {
 		t.config.DrainTimeout = defaultDrainTimeout

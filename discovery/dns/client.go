@@ -12,7 +12,7 @@ import (
 
 // A client asks servers for one thing at a time.
 type client struct {
-	servers  []string // HOST:PORT, in the order in which to try them
+	servers  *servers
 	timeout  time.Duration
 	exchange exchangeFunc
 }
@@ -22,14 +22,21 @@ type client struct {
 type exchangeFunc func(ctx context.Context, network, server string, query *miekg.Msg) (*miekg.Msg, error)
 
 // ask returns the first answer of a server that knows whether the name exists.
+// A server that had to stand in for one that gave no answer at all is asked
+// first for a while; a status such as SERVFAIL comes at once and costs nothing.
 func (c *client) ask(ctx context.Context, name string, qtype uint16) (*miekg.Msg, error) {
 	var failed error
-	for _, server := range c.servers {
-		answer, err := c.askServer(ctx, server, newQuery(name, qtype))
+	var silence bool
+	for _, server := range c.servers.order(qtype) {
+		answer, err := c.askServer(ctx, server, name, qtype)
 		if err == nil {
+			if silence || server.index == 0 {
+				c.servers.prefer(server)
+			}
 			return answer, nil
 		}
-		err = fmt.Errorf("ask %s for %s %s: %w", server, name, miekg.TypeToString[qtype], err)
+		silence = silence || answer == nil
+		err = fmt.Errorf("ask %s for %s %s: %w", server.addr, name, miekg.TypeToString[qtype], err)
 		if failed == nil {
 			failed = err
 		} else {
@@ -42,7 +49,26 @@ func (c *client) ask(ctx context.Context, name string, qtype uint16) (*miekg.Msg
 	return nil, failed
 }
 
-func (c *client) askServer(ctx context.Context, server string, query *miekg.Msg) (*miekg.Msg, error) {
+// askServer returns an answer next to the error when it is its status that is
+// the failure.
+func (c *client) askServer(ctx context.Context, server *server, name string, qtype uint16) (*miekg.Msg, error) {
+	plain := server.plain.Load()
+	answer, err := c.whole(ctx, server.addr, newQuery(name, qtype, plain))
+	if err == nil && !plain && refusesEDNS(answer) {
+		// "responders that choose not to implement the protocol extensions [...]
+		// MUST respond with a return code of FORMERR" (RFC 6891, section 7)
+		if answer, err = c.whole(ctx, server.addr, newQuery(name, qtype, true)); err == nil && !refusesEDNS(answer) {
+			server.plain.Store(true)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return answer, checkStatus(answer)
+}
+
+// whole returns an answer without gaps, over TCP if it does not fit UDP.
+func (c *client) whole(ctx context.Context, server string, query *miekg.Msg) (*miekg.Msg, error) {
 	answer, err := c.timed(ctx, "udp", server, query)
 	if err != nil {
 		return nil, err
@@ -53,9 +79,12 @@ func (c *client) askServer(ctx context.Context, server string, query *miekg.Msg)
 		}
 	}
 	if answer.Truncated { // a part must not pass for the whole
-		return nil, errors.New("the answer is truncated even over TCP")
+		if !allAnswers(answer) {
+			return nil, errors.New("the answer is truncated even over TCP")
+		}
+		answer.Extra = nil // some targets may lack some of their addresses
 	}
-	return answer, checkStatus(answer)
+	return answer, nil
 }
 
 func (c *client) timed(ctx context.Context, network, server string, query *miekg.Msg) (*miekg.Msg, error) {

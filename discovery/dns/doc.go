@@ -17,11 +17,23 @@
 // of its pods is ready or that a DNS server has only just started, so it
 // counts after it has been repeated for Config.HoldDown.
 //
+// A look-up by number costs one query per address family, one by name a single
+// query where the server adds the addresses of the pods, as CoreDNS does, up to
+// the 64 KB that an answer over TCP may have: some 750 pods. Beyond that each
+// pod is asked for, and from some 1000 pods on the look-up fails, for a part is
+// never taken for the whole. Use discovery/kube for Services of that size.
+//
+// All targets of a Source share what is learnt of its servers: a server that
+// stands in for one that does not answer is asked first for 30 s, and one that
+// refuses EDNS0 is asked without it. A resolv.conf that changes is read again;
+// one that cannot be used changes nothing and is logged.
+//
 // DNS tells neither node nor zone of an endpoint, no hints, and nothing of pods
 // that are not ready; discovery/kube knows all that and learns of changes at
 // once. Of a dual-stack Service the IPv4 addresses are used. The name of a
 // Service that is not headless leads to its cluster IP, which works and balances
-// nothing.
+// connections, not requests. With a port name this shows, and is logged; with a
+// number, a cluster IP looks like the one pod of a headless Service.
 //
 // [specification]: https://github.com/kubernetes/dns/blob/master/docs/specification.md
 package dns

@@ -34,7 +34,7 @@ func FuzzAnswer(f *testing.F) {
 			target.Port = discovery.Port{Name: "grpc"}
 		}
 		l := lookup{target: target, client: client{
-			servers:  []string{"10.96.0.10:53"},
+			servers:  newServers(Config{Servers: []string{"10.96.0.10:53"}}),
 			timeout:  time.Minute,
 			exchange: echo(raw),
 		}}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	miekg "github.com/miekg/dns"
@@ -23,6 +24,7 @@ type reading struct {
 	endpoints []discovery.Endpoint
 	ttl       time.Duration // as the server gave it; for how long there is nothing where there are no endpoints
 	reason    error         // why there are no endpoints
+	virtual   bool          // the endpoint is the cluster IP of the Service
 }
 
 func (l *lookup) read(ctx context.Context) (reading, error) {
@@ -63,20 +65,43 @@ func (l *lookup) byName(ctx context.Context) (reading, error) {
 	if err != nil {
 		return reading{}, err
 	}
-	r := reading{ttl: services.ttl}
+	r := reading{ttl: services.ttl, virtual: l.isVirtual(services.found)}
 	for _, rr := range services.found {
 		srv := rr.(*miekg.SRV)
 		target := byTarget[miekg.CanonicalName(srv.Target)]
+		pod := ""
+		if !r.virtual {
+			pod = podOf(srv.Target)
+		}
 		for _, addr := range target.addrs {
-			r.endpoints = append(r.endpoints, newEndpoint(addr, srv.Port, podOf(srv.Target)))
+			r.endpoints = append(r.endpoints, newEndpoint(addr, srv.Port, pod))
 		}
 		r.ttl = min(r.ttl, target.ttl)
 	}
 	if len(r.endpoints) == 0 {
-		return reading{ttl: r.ttl, reason: l.absent("SRV records whose targets have no addresses")}, nil
+		return reading{ttl: r.ttl, reason: l.absent(statusOf(services.found))}, nil
 	}
 	r.endpoints, err = l.usable(r.endpoints)
 	return r, err
+}
+
+// isVirtual reports whether the SRV records are those of a Service with a
+// cluster IP: they lead to the name of the Service itself, where those of a
+// headless one lead to names below it (Kubernetes DNS specification, 2.3.2 and
+// 2.4.2).
+func (l *lookup) isVirtual(services []miekg.RR) bool {
+	host := miekg.CanonicalName(hostName(l.target))
+	return l.target.Service != "" && !slices.ContainsFunc(services, func(rr miekg.RR) bool {
+		return miekg.CanonicalName(rr.(*miekg.SRV).Target) != host
+	})
+}
+
+// statusOf says what is wrong with SRV records that lead nowhere.
+func statusOf(services []miekg.RR) string {
+	if len(services) == 1 && services[0].(*miekg.SRV).Target == "." {
+		return `"the service is decidedly not available" (SRV target ".", RFC 2782)`
+	}
+	return "SRV records whose targets have no addresses"
 }
 
 // absent says what is known when there are no records.

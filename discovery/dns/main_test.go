@@ -103,6 +103,16 @@ func serves(t *testing.T, sub *discovery.Subscription, addrs ...string) {
 	})
 }
 
+// awaitQueries waits until server has been asked n times for name and type.
+func awaitQueries(t *testing.T, server *dnstest.Server, name string, qtype uint16, n int) {
+	t.Helper()
+	for deadline := time.Now().Add(soon); server.Queries(name, qtype) < n; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d queries for %s, want %d", server.Queries(name, qtype), name, n)
+		}
+	}
+}
+
 func addrsOf(s *discovery.Snapshot) []string {
 	var addrs []string
 	for i := range s.Endpoints {

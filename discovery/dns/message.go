@@ -19,15 +19,24 @@ const headerSize = 12
 // forged, so the right answer may still come (RFC 5452, section 9.1).
 var errForeign = errors.New("it answers another question")
 
-func newQuery(name string, qtype uint16) *miekg.Msg {
+// newQuery makes a query with EDNS0, or a plain one for servers that know none.
+func newQuery(name string, qtype uint16, plain bool) *miekg.Msg {
 	query := new(miekg.Msg)
 	query.SetQuestion(name, qtype)
-	query.SetEdns0(udpSize, false)
+	if !plain {
+		query.SetEdns0(udpSize, false)
+	}
 	return query
 }
 
-// parseAnswer returns the answer to query that raw holds. Only the header and
-// the question are good in an answer that says it is truncated.
+// refusesEDNS reports whether answer may be the refusal of a server that does
+// not know EDNS0.
+func refusesEDNS(answer *miekg.Msg) bool {
+	return answer.Rcode == miekg.RcodeFormatError || answer.Rcode == miekg.RcodeNotImplemented
+}
+
+// parseAnswer returns the answer to query that raw holds. One that says it is
+// truncated may break off anywhere, and then has no records.
 func parseAnswer(query *miekg.Msg, raw []byte) (*miekg.Msg, error) {
 	if len(raw) < headerSize || binary.BigEndian.Uint16(raw) != query.Id {
 		return nil, errForeign
@@ -38,6 +47,9 @@ func parseAnswer(query *miekg.Msg, raw []byte) (*miekg.Msg, error) {
 	case !answer.Response || answer.Opcode != miekg.OpcodeQuery || !sameQuestion(query, answer):
 		return nil, errForeign
 	case answer.Truncated:
+		if malformed != nil || !complete(answer, raw) {
+			answer.Answer, answer.Ns, answer.Extra = nil, nil, nil
+		}
 		return answer, nil
 	case malformed != nil:
 		return nil, fmt.Errorf("malformed answer: %w", malformed)
@@ -61,6 +73,32 @@ func sameQuestion(query, answer *miekg.Msg) bool {
 func complete(answer *miekg.Msg, raw []byte) bool {
 	count := func(at int) int { return int(binary.BigEndian.Uint16(raw[at:])) }
 	return len(answer.Answer) == count(6) && len(answer.Ns) == count(8) && len(answer.Extra) == count(10)
+}
+
+// allAnswers reports whether a truncated answer to an SRV query lacks additional
+// records alone: "truncation should start at the end of the response and work
+// forward", so that whatever is left of the additional section shows that the
+// answer section is whole (RFC 1035, section 6.2). CoreDNS sets the bit for
+// either. A server that cut the answers first would leave addresses behind that
+// belong to none of them.
+func allAnswers(answer *miekg.Msg) bool {
+	targets := make(map[string]bool, len(answer.Answer))
+	for _, rr := range answer.Answer {
+		if srv, ok := rr.(*miekg.SRV); ok {
+			targets[miekg.CanonicalName(srv.Target)] = true
+		}
+	}
+	left := false
+	for _, rr := range answer.Extra {
+		switch h := rr.Header(); h.Rrtype {
+		case miekg.TypeA, miekg.TypeAAAA:
+			if !targets[miekg.CanonicalName(h.Name)] {
+				return false
+			}
+			left = true
+		}
+	}
+	return left
 }
 
 // checkStatus refuses answers that say nothing about the name.

@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -11,12 +12,17 @@ import (
 	miekg "github.com/miekg/dns"
 )
 
-// maxServers is how many servers of a resolv.conf count (MAXNS).
-const maxServers = 3
+const (
+	// maxServers is how many servers of a resolv.conf count (MAXNS).
+	maxServers = 3
+	// maxConfSize bounds how much of one is read, in bytes.
+	maxConfSize = 1 << 20
+)
 
 // A resolvConf is what a resolv.conf says that matters here.
 type resolvConf struct {
 	servers []string // HOST:PORT
+	local   bool     // whether servers is what stands for a list that is missing
 	search  []string // lower case, without the last dot
 }
 
@@ -26,7 +32,11 @@ func readResolvConf(file string) (resolvConf, error) {
 		return resolvConf{}, fmt.Errorf("find the DNS servers: %w", err)
 	}
 	defer f.Close()
-	conf, err := parseResolvConf(f)
+	text, err := io.ReadAll(io.LimitReader(f, maxConfSize)) // the parser would take a failure for the end of the file
+	if err != nil {
+		return resolvConf{}, fmt.Errorf("find the DNS servers: %w", err)
+	}
+	conf, err := parseResolvConf(bytes.NewReader(text))
 	if err != nil {
 		return resolvConf{}, fmt.Errorf("find the DNS servers: read %s: %w", file, err)
 	}
@@ -46,7 +56,7 @@ func parseResolvConf(r io.Reader) (resolvConf, error) {
 		}
 	}
 	if len(conf.servers) == 0 { // "the default is to use the name server on the local machine"
-		conf.servers = []string{net.JoinHostPort("127.0.0.1", parsed.Port)}
+		conf.servers, conf.local = []string{net.JoinHostPort("127.0.0.1", parsed.Port)}, true
 	}
 	for _, s := range parsed.Search {
 		if s = strings.ToLower(strings.TrimSuffix(s, ".")); isDomain(s) {

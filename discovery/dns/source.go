@@ -12,7 +12,8 @@ import (
 // A Config says whom to ask and how often. Its zero value is right inside a pod.
 type Config struct {
 	// ResolvConf is the file that names the DNS servers and the search path, as
-	// resolv.conf(5) describes it. Empty means /etc/resolv.conf.
+	// resolv.conf(5) describes it. Empty means /etc/resolv.conf. It is read again
+	// when it changes.
 	ResolvConf string
 	// Servers are the DNS servers, as HOST:PORT, in the order in which to try
 	// them. Empty means those of ResolvConf.
@@ -31,7 +32,8 @@ type Config struct {
 	// addresses any more. Zero means 800 ms.
 	HoldDown time.Duration
 	// Timeout is for how long to wait for one answer of one server. Zero means
-	// 2 s.
+	// 2 s. A look-up as a whole, with all its queries, fails after five times
+	// that.
 	Timeout time.Duration
 	// AllowLocalAddresses admits addresses that no pod can have, such as
 	// 127.0.0.1, for tests and demonstrations. See [discovery.CheckAddr].
@@ -62,7 +64,8 @@ func (c Config) withDefaults() Config {
 // share a watch when they share the Source. It is safe for use by any number of
 // goroutines.
 type Source struct {
-	config Config
+	config  Config
+	servers *servers
 	// Tests put their own in the place of these.
 	exchange      exchangeFunc
 	namespaceFile string
@@ -70,7 +73,8 @@ type Source struct {
 
 // New returns a Source. It reads and asks nothing yet.
 func New(config Config) *Source {
-	return &Source{config: config.withDefaults(), exchange: exchange, namespaceFile: namespaceFile}
+	config = config.withDefaults()
+	return &Source{config: config, servers: newServers(config), exchange: exchange, namespaceFile: namespaceFile}
 }
 
 var system = sync.OnceValue(func() *Source { return New(Config{}) })
@@ -94,7 +98,7 @@ func (s *Source) Watch(ctx context.Context, target discovery.Target, r discovery
 		return
 	}
 	w := &watcher{
-		lookup:    lookup{target: target, config: s.config, client: client{timeout: s.config.Timeout, exchange: s.exchange}},
+		lookup:    lookup{target: target, config: s.config, client: client{servers: s.servers, timeout: s.config.Timeout, exchange: s.exchange}},
 		timetable: newTimetable(s.config),
 		receiver:  r,
 	}

@@ -256,9 +256,15 @@ func TestTheProcessHasOneSystemSource(t *testing.T) {
 	}
 }
 
-func TestOtherSchemesAreNotServed(t *testing.T) {
+func TestTheNameOfAKubernetesTargetIsServedAsWell(t *testing.T) {
 	server := startServer(t)
-	if err := resolveError(t, quick(server), "k8s:///quiz:80"); !errors.Is(err, discovery.ErrUnavailable) {
+	server.SetA(host, time.Minute, ips("10.96.0.7")...)
+	expect(t, resolve(t, quick(server), "k8s:///quiz:80"), "10.96.0.7:80")
+}
+
+func TestAStaticTargetIsNotServed(t *testing.T) {
+	server := startServer(t)
+	if err := resolveError(t, quick(server), "static:///10.0.0.1:80"); !errors.Is(err, discovery.ErrUnavailable) {
 		t.Errorf("error %v", err)
 	}
 }

@@ -14,7 +14,7 @@ const (
 	lastRetry  = 5 * time.Second
 	// maxAbsence bounds the delay after an answer without endpoints, so that
 	// the first pod after a scale to zero does not wait for the negative TTL,
-	// which is 30 s in many clusters.
+	// which is 30 s in many clusters. Config.MinTTL may lift it.
 	maxAbsence = 2 * time.Second
 )
 
@@ -61,7 +61,7 @@ func (t *timetable) answered(now time.Time, r reading) (deliver bool, wait time.
 		}
 	}
 	t.serving, t.absentSince = false, time.Time{}
-	return true, early(min(ttl, maxAbsence))
+	return true, early(min(ttl, max(maxAbsence, t.config.MinTTL)))
 }
 
 // early takes up to a tenth off, so that the clients of a Service do not ask

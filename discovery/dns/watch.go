@@ -3,16 +3,22 @@ package dns
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/sidestep-lb/sidestep/discovery"
 )
+
+// lookupTimeouts is how many times Config.Timeout a look-up may take: as long as
+// three servers that are dead, and then some for the queries that follow.
+const lookupTimeouts = 5
 
 // A watcher is one run of Source.Watch. One goroutine uses it.
 type watcher struct {
 	lookup    lookup
 	timetable *timetable
 	receiver  discovery.Receiver
+	warned    bool // of a cluster IP
 }
 
 // run asks and reports until ctx ends.
@@ -39,6 +45,9 @@ func (w *watcher) report(ctx context.Context) time.Duration {
 	}
 	deliver, wait := w.timetable.answered(time.Now(), r)
 	if deliver {
+		if r.virtual {
+			w.warnOfClusterIP()
+		}
 		snapshot := discovery.NewSnapshot(r.endpoints)
 		snapshot.Reason = r.reason
 		w.receiver.Update(snapshot)
@@ -46,20 +55,25 @@ func (w *watcher) report(ctx context.Context) time.Duration {
 	return wait
 }
 
+// warnOfClusterIP says once what a cluster IP does to the balance.
+func (w *watcher) warnOfClusterIP() {
+	if w.warned {
+		return
+	}
+	w.warned = true
+	slog.Warn("sidestep: a cluster IP balances connections, not requests", "target", w.lookup.target.String(),
+		"help", "make the Service headless (clusterIP: None), or let k8s:/// read its endpoints from the Kubernetes API")
+}
+
 // read finds out first whom to ask. A resolv.conf that cannot be read may
 // appear, as a server that does not answer may return.
 func (w *watcher) read(ctx context.Context) (reading, error) {
-	servers := &w.lookup.client.servers
-	if len(*servers) == 0 {
-		*servers = w.lookup.config.Servers
+	if err := w.lookup.client.servers.update(); err != nil {
+		return reading{}, err
 	}
-	if len(*servers) == 0 {
-		conf, err := readResolvConf(w.lookup.config.ResolvConf)
-		if err != nil {
-			return reading{}, err
-		}
-		*servers = conf.servers
-	}
+	limit := lookupTimeouts * w.lookup.config.Timeout
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("the look-up has taken %v", limit))
+	defer cancel()
 	return w.lookup.read(ctx)
 }
 

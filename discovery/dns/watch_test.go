@@ -100,26 +100,33 @@ func (w *world) last() *discovery.Snapshot {
 // inWorld runs test with a watch that ends with it.
 func inWorld(t *testing.T, config Config, answer func() (*miekg.Msg, error), test func(w *world)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(answer)
-		config.Servers, config.Namespace, config.Domain = []string{"10.96.0.10:53"}, "kiada", "cluster.local"
-		source := New(config)
-		source.exchange = w.exchange
-		target, err := discovery.ParseTarget("headless:///quiz:80")
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			source.Watch(ctx, target, w)
-		}()
-		synctest.Wait()
-		test(w)
-		cancel()
-		<-ended
-	})
+	config.Servers = []string{"10.96.0.10:53"}
+	w := newWorld(answer)
+	synctest.Test(t, func(t *testing.T) { inBubble(t, config, w, w.exchange, test) })
+}
+
+// inBubble is inWorld with servers of the test's own. Channels belong to the
+// bubble that they are made in, so w is to have no user outside.
+func inBubble(t *testing.T, config Config, w *world, servers exchangeFunc, test func(w *world)) {
+	t.Helper()
+	w.refresh = make(chan struct{}, 1)
+	config.Namespace, config.Domain = "kiada", "cluster.local"
+	source := New(config)
+	source.exchange = servers
+	target, err := discovery.ParseTarget("headless:///quiz:80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		source.Watch(ctx, target, w)
+	}()
+	synctest.Wait()
+	test(w)
+	cancel()
+	<-ended
 }
 
 func pass(d time.Duration) {

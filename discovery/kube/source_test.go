@@ -144,7 +144,7 @@ func TestAllNamesOfAServiceShareOneListAndOneWatchOfEachKind(t *testing.T) {
 	}
 	waitWatches(t, server, 2)
 	for _, resource := range []string{kubetest.EndpointSlices, kubetest.Services} {
-		if lists, watches := server.Count(kubetest.List, resource), server.Count(kubetest.Watch, resource); lists != 1 || watches != 1 {
+		if lists, watches := lists(server, resource), server.Count(kubetest.Watch, resource); lists != 1 || watches != 1 {
 			t.Errorf("%s: %d lists and %d watches", resource, lists, watches)
 		}
 	}

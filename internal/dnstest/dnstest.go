@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 
 	"github.com/miekg/dns"
@@ -110,4 +111,17 @@ func (s *Server) Queries(name string, qtype uint16) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.queries[question{dns.CanonicalName(name), qtype}]
+}
+
+// Asked returns all that has been asked for so far, each name and type once, in
+// the form "quiz.example. A", sorted.
+func (s *Server) Asked() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var asked []string
+	for q := range s.queries {
+		asked = append(asked, q.name+" "+dns.Type(q.qtype).String())
+	}
+	slices.Sort(asked)
+	return asked
 }

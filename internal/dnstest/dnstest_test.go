@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -174,6 +175,29 @@ func TestFaultsShowOnTheWireUntilTheyAreHealed(t *testing.T) {
 	server.Heal()
 	if answer := ask(t, server, "udp", "quiz.example", dns.TypeA); len(answer.Answer) != 1 {
 		t.Errorf("healed: %v", answer)
+	}
+}
+
+func TestAServerMayRefuseEDNSAlone(t *testing.T) {
+	server := start(t)
+	server.SetA("quiz.example", time.Second, netip.MustParseAddr("10.0.0.1"))
+	server.Break(dnstest.RefuseEDNS(dns.RcodeFormatError))
+	if answer := ask(t, server, "udp", "quiz.example", dns.TypeA); len(answer.Answer) != 1 {
+		t.Errorf("without EDNS0: %v", answer)
+	}
+	query := new(dns.Msg).SetQuestion("quiz.example.", dns.TypeA).SetEdns0(1232, false)
+	if answer, err := dns.Exchange(query, server.Addr()); err != nil || answer.Rcode != dns.RcodeFormatError || len(answer.Answer) > 0 {
+		t.Errorf("with EDNS0: %v, %v", answer, err)
+	}
+}
+
+func TestAllThatIsAskedForIsListed(t *testing.T) {
+	server := start(t)
+	ask(t, server, "udp", "quiz.example", dns.TypeSRV)
+	ask(t, server, "tcp", "Quiz.example", dns.TypeA)
+	ask(t, server, "udp", "quiz.example", dns.TypeA)
+	if got, want := server.Asked(), []string{"quiz.example. A", "quiz.example. SRV"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
 

@@ -83,3 +83,14 @@ func NoAdditional(_ string, _, answer *dns.Msg) []byte {
 	answer.Extra = nil
 	return pack(answer)
 }
+
+// RefuseEDNS answers queries with EDNS0 with an error code, as servers do that
+// do not know it, and others as they should be.
+func RefuseEDNS(rcode int) Fault {
+	return func(_ string, query, answer *dns.Msg) []byte {
+		if query.IsEdns0() != nil {
+			answer = new(dns.Msg).SetRcode(query, rcode)
+		}
+		return pack(answer)
+	}
+}

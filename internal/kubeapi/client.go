@@ -31,6 +31,7 @@ type Client struct {
 	base        *url.URL
 	given       *http.Client // nil: own does the requests
 	credentials credentials
+	streaming   streaming
 }
 
 // NewClient returns a Client. It does no I/O; an error says what is wrong with

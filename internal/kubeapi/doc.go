@@ -8,6 +8,10 @@
 //	}
 //	lw.Run(ctx, handler) // until ctx ends
 //
+// A start costs the API server one request, a streaming list that goes on as the
+// watch, or a list and a watch where the server has no streaming lists. So does
+// each time a watch ends, every 5 to 10 minutes.
+//
 // It speaks JSON, knows the few fields that sidestep reads, and writes nothing.
 // Kubeconfig files and exec plugins are not its business: whoever needs them
 // makes an *http.Client with client-go and hands it in.

@@ -23,7 +23,8 @@ func (printer) Healthy()                              {}
 
 func ExampleListWatch() {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprint(w, `{"metadata":{"resourceVersion":"1"},"items":[{"metadata":{"name":"quiz"},"spec":{"ports":[{"name":"grpc","port":80}]}}]}`)
+		fmt.Fprintln(w, `{"type":"ADDED","object":{"metadata":{"name":"quiz"},"spec":{"ports":[{"name":"grpc","port":80}]}}}`)
+		fmt.Fprintln(w, `{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"7","annotations":{"k8s.io/initial-events-end":"true"}}}}`)
 	}))
 	defer server.Close()
 	client, err := kubeapi.NewClient(kubeapi.Config{Host: server.URL, HTTPClient: server.Client()})

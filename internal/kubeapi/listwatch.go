@@ -20,7 +20,7 @@ type ListWatch[T Object] struct {
 	Path string
 	// LabelSelector and FieldSelector narrow the objects down.
 	LabelSelector, FieldSelector string
-	// Timing is for tests.
+	// Timing is for tests, but for its StartJitter.
 	Timing Timing
 	// MaxEventBytes is the size beyond which an event is refused. The default is
 	// 16 MiB; etcd holds no object larger than some 2 MiB.
@@ -42,17 +42,16 @@ type Handler[T Object] interface {
 	Healthy()
 }
 
-const (
-	defaultMaxEvent = 16 << 20
-	// maxList bounds what a list may hold: ten thousand endpoints make 4 MB.
-	maxList = 256 << 20
-)
+// maxList bounds what a list may hold: ten thousand endpoints make 4 MB.
+const maxList = 256 << 20
 
 // progress is how far a ListWatch has come.
 type progress struct {
 	// version is where to watch on from, an opaque string. Empty means that a
-	// list is due.
+	// list is due, streaming or plain.
 	version string
+	// plain asks for a plain list, as the streaming one has just failed.
+	plain bool
 	// stale allows the list to come from the server's cache, whatever its age.
 	// After an expired version it must not, or it might expire again.
 	stale bool
@@ -62,7 +61,13 @@ type progress struct {
 	broken int
 }
 
-// Run lists and watches until ctx ends.
+// listed notes a complete list.
+func (p *progress) listed(version string) {
+	p.version, p.moved, p.broken = version, false, 0
+}
+
+// Run lists and watches until ctx ends. The list is a streaming one, the
+// beginning of the watch, where the server has those.
 //
 // A watch that the server ends is resumed where it stopped, without a list. So
 // is, after a pause, one that failed because the server is down or busy. Only a
@@ -72,8 +77,10 @@ func (l *ListWatch[T]) Run(ctx context.Context, h Handler[T]) {
 	timing := l.Timing.withDefaults()
 	retry := newRetry(timing)
 	p := progress{stale: true}
+	pause(ctx, timing.startDelay())
 	for ctx.Err() == nil {
-		if p.version == "" {
+		if p.version == "" && (p.plain || !l.Client.streaming.worthTrying()) {
+			p.plain = false
 			if err := l.list(ctx, timing, &p, h); err != nil {
 				if ctx.Err() == nil {
 					h.Failed(err)
@@ -85,6 +92,9 @@ func (l *ListWatch[T]) Run(ctx context.Context, h Handler[T]) {
 		start := time.Now()
 		err := l.watch(ctx, timing, &p, h)
 		retry.lasted(time.Since(start))
+		// Whatever a streaming list failed of, a plain one may do better: it
+		// passes proxies that do not let a stream through.
+		p.plain = p.version == ""
 		switch {
 		case err == nil || ctx.Err() != nil:
 			continue
@@ -95,6 +105,9 @@ func (l *ListWatch[T]) Run(ctx context.Context, h Handler[T]) {
 				continue
 			}
 			// The list itself was out of date. Do not hurry to the next.
+		case p.plain && refused(err):
+			l.Client.streaming.learn(err)
+			continue
 		case errors.Is(err, errBroken):
 			// A single watch that breaks off is everyday life. If the server is
 			// gone, the next attempt will say so.
@@ -130,25 +143,19 @@ func (l *ListWatch[T]) list(ctx context.Context, timing Timing, p *progress, h H
 	if answer.Metadata.ResourceVersion == "" {
 		return errors.New("list: the answer has no resourceVersion, so it does not come from a Kubernetes API server")
 	}
-	p.version, p.moved, p.broken = answer.Metadata.ResourceVersion, false, 0
+	p.listed(answer.Metadata.ResourceVersion)
 	h.Replace(answer.Items)
 	return nil
 }
 
-// watch hands on changes until the watch ends. It returns nil if the server
-// ended it as it was asked to.
+// watch hands on changes until the watch ends, and before them a streaming list
+// if one is due. It returns nil if the server ended the watch as it was asked to.
 func (l *ListWatch[T]) watch(ctx context.Context, timing Timing, p *progress, h Handler[T]) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	timer := time.AfterFunc(timing.AnswerTimeout, func() { cancel(errNoAnswer) })
 	defer timer.Stop()
-
-	query := l.selectors()
-	query.Set("watch", "1")
-	query.Set("resourceVersion", p.version)
-	query.Set("allowWatchBookmarks", "true")
-	query.Set("timeoutSeconds", strconv.Itoa(int(timing.watchTimeout().Seconds())))
-	body, err := l.Client.get(ctx, l.Path, query)
+	body, err := l.Client.get(ctx, l.Path, l.watchQuery(timing, p))
 	if err != nil {
 		return explain(ctx, err)
 	}
@@ -156,14 +163,21 @@ func (l *ListWatch[T]) watch(ctx context.Context, timing Timing, p *progress, h 
 	if !timer.Stop() {
 		return errNoAnswer
 	}
+
+	idle := time.AfterFunc(timing.IdleTimeout, func() { cancel(errIdle) })
+	defer idle.Stop()
+	events := newStream(&keepAwake{r: body, timer: idle, after: timing.IdleTimeout}, l.MaxEventBytes)
+	if p.version == "" {
+		if err := l.gather(ctx, cancel, timing, events, p, h); err != nil {
+			return err
+		}
+	}
 	h.Healthy()
 
 	start := time.Now()
-	idle := time.AfterFunc(timing.IdleTimeout, func() { cancel(errIdle) })
-	defer idle.Stop()
-	seen, err := l.consume(&keepAwake{r: body, timer: idle, after: timing.IdleTimeout}, p, h)
+	seen, err := l.consume(events, p, h)
 	switch {
-	case errors.Is(context.Cause(ctx), errIdle):
+	case context.Cause(ctx) != nil:
 		return nil // on a new connection, the next attempt will tell
 	case errors.Is(err, io.EOF) && !seen && time.Since(start) < timing.ShortWatch:
 		return errShortWatch
@@ -174,57 +188,74 @@ func (l *ListWatch[T]) watch(ctx context.Context, timing Timing, p *progress, h 
 	return err
 }
 
+func (l *ListWatch[T]) watchQuery(timing Timing, p *progress) url.Values {
+	query := l.selectors()
+	query.Set("watch", "1")
+	query.Set("allowWatchBookmarks", "true")
+	query.Set("timeoutSeconds", strconv.Itoa(int(timing.watchTimeout().Seconds())))
+	switch {
+	case p.version != "":
+		query.Set("resourceVersion", p.version)
+		return query
+	case p.stale:
+		query.Set("resourceVersion", "0")
+	}
+	query.Set("sendInitialEvents", "true")
+	query.Set("resourceVersionMatch", "NotOlderThan")
+	return query
+}
+
 // consume hands on the events of a watch and reports whether there were any.
 // The error is io.EOF if the watch ended after an event.
-func (l *ListWatch[T]) consume(r io.Reader, p *progress, h Handler[T]) (seen bool, err error) {
-	maxEvent := l.MaxEventBytes
-	if maxEvent == 0 {
-		maxEvent = defaultMaxEvent
-	}
-	for events := newStream(r, maxEvent); ; seen = true {
+func (l *ListWatch[T]) consume(events *stream, p *progress, h Handler[T]) (seen bool, err error) {
+	for ; ; seen = true {
 		e, err := events.next()
-		if errors.Is(err, io.EOF) {
-			return seen, io.EOF
-		}
-		if err == nil {
-			err = l.apply(e, p, h)
-		} else {
-			err = fmt.Errorf("%w: %w", errBroken, err)
-		}
 		if err != nil {
 			return seen, err
+		}
+		at, err := apply(e, h.Apply)
+		if err != nil {
+			return seen, err
+		}
+		if at.version != "" {
+			p.version, p.moved, p.broken = at.version, true, 0
 		}
 	}
 }
 
+// A position is where an event has brought a watch to.
+type position struct {
+	version string // empty if the event does not tell
+	listed  bool   // the initial events of a streaming list are complete
+}
+
 // apply hands on one event.
-func (l *ListWatch[T]) apply(e event, p *progress, h Handler[T]) error {
+func apply[T Object](e event, to func(kind string, object *T)) (position, error) {
 	switch e.Type {
-	case Added, Modified, Deleted, bookmark:
+	case Added, Modified, Deleted:
 		var object T
 		if err := json.Unmarshal(e.Object, &object); err != nil {
-			return fmt.Errorf("%w: %s event: %w", errBroken, e.Type, err)
+			return position{}, fmt.Errorf("%w: %s event: %w", errBroken, e.Type, err)
 		}
-		if e.Type != bookmark {
-			if object.meta().Name == "" {
-				return fmt.Errorf("%w: %s event: the object has no name", errBroken, e.Type)
-			}
-			h.Apply(e.Type, &object)
+		if object.meta().Name == "" {
+			return position{}, fmt.Errorf("%w: %s event: the object has no name", errBroken, e.Type)
 		}
-		if version := object.meta().ResourceVersion; version != "" {
-			p.version = version
+		to(e.Type, &object)
+		return position{version: object.meta().ResourceVersion}, nil
+	case bookmark:
+		var b bookmarkObject
+		if err := json.Unmarshal(e.Object, &b); err != nil {
+			return position{}, fmt.Errorf("%w: %s event: %w", errBroken, e.Type, err)
 		}
+		return position{version: b.Metadata.ResourceVersion, listed: b.Metadata.Annotations.End == "true"}, nil
 	case failure:
 		var s status
 		if err := json.Unmarshal(e.Object, &s); err != nil {
-			return fmt.Errorf("%w: %s event: %w", errBroken, e.Type, err)
+			return position{}, fmt.Errorf("%w: %s event: %w", errBroken, e.Type, err)
 		}
-		return fmt.Errorf("watch: %w", s.err())
-	default:
-		return nil // a type that does not exist yet
+		return position{}, fmt.Errorf("watch: %w", s.err())
 	}
-	p.moved, p.broken = true, 0
-	return nil
+	return position{}, nil // a type that does not exist yet
 }
 
 func (l *ListWatch[T]) selectors() url.Values {

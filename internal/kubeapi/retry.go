@@ -10,14 +10,18 @@ import (
 )
 
 // Timing holds the durations of a ListWatch. Zero values are the defaults, so
-// that only tests set any.
+// that, but for StartJitter, only tests set any.
 type Timing struct {
+	// StartJitter is how long the first request may be put off; the delay is
+	// drawn from zero to this. It spares the API server where many processes
+	// start as one, at the price of a later first answer. The default is none.
+	StartJitter time.Duration
 	// WatchTimeout is the shortest time after which the server is asked to end
 	// a watch, in whole seconds; it is drawn for each watch from once to twice
 	// this. The default is 5 minutes, as in client-go.
 	WatchTimeout time.Duration
-	// AnswerTimeout is how long a list may take, and a watch to begin. The
-	// default is 30 seconds.
+	// AnswerTimeout is how long a list may take, be it streaming or plain, and
+	// a watch to begin. The default is 30 seconds.
 	AnswerTimeout time.Duration
 	// IdleTimeout is how long a watch may bring nothing. As servers send a
 	// bookmark each minute, it means by default of 150 seconds that the
@@ -54,6 +58,14 @@ func (t Timing) watchTimeout() time.Duration {
 	return t.WatchTimeout + rand.N(t.WatchTimeout+1)
 }
 
+// startDelay draws how long to wait before the first request.
+func (t Timing) startDelay() time.Duration {
+	if t.StartJitter <= 0 {
+		return 0
+	}
+	return rand.N(t.StartJitter)
+}
+
 // healthyAfter is how long a watch must have lasted for earlier failures to be
 // forgotten.
 const healthyAfter = 2 * time.Minute
@@ -81,6 +93,11 @@ func (r retry) wait(ctx context.Context, err error) {
 	if status, ok := errors.AsType[*StatusError](err); ok {
 		d += status.RetryAfter
 	}
+	pause(ctx, d)
+}
+
+// pause waits for d, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

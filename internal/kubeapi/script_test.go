@@ -37,7 +37,24 @@ type request struct {
 	query url.Values
 }
 
-func (r request) isWatch() bool { return r.query.Get("watch") != "" }
+func (r request) isWatch() bool     { return r.query.Get("watch") != "" }
+func (r request) isStreaming() bool { return r.query.Get("sendInitialEvents") != "" }
+
+// kinds is what was asked for, on one line.
+func (tr *transcript) kinds() string {
+	var kinds []string
+	for _, r := range tr.requests {
+		switch {
+		case r.isStreaming():
+			kinds = append(kinds, "streaming")
+		case r.isWatch():
+			kinds = append(kinds, "watch")
+		default:
+			kinds = append(kinds, "list")
+		}
+	}
+	return strings.Join(kinds, ", ")
+}
 
 // A transcript is what happened while a ListWatch ran against a script. It
 // implements Handler.
@@ -70,6 +87,7 @@ func (tr *transcript) Healthy() { tr.calls = append(tr.calls, "healthy") }
 // text is the calls on one line.
 func (tr *transcript) text() string { return strings.Join(tr.calls, ", ") }
 
+// lists are the plain lists.
 func (tr *transcript) lists() (lists []request) {
 	for _, r := range tr.requests {
 		if !r.isWatch() {
@@ -80,8 +98,20 @@ func (tr *transcript) lists() (lists []request) {
 }
 
 // play runs a ListWatch for so long, in virtual time, against a server that
-// gives the answers in turn and after them falls silent.
+// gives the answers in turn and after them falls silent. The server is known to
+// have no streaming lists.
 func play(t *testing.T, length time.Duration, answers ...answer) *transcript {
+	t.Helper()
+	return perform(t, length, func(lw *ListWatch[EndpointSlice]) { lw.Client.streaming.learn(errNoStreaming) }, answers)
+}
+
+// playStreaming is play with a server of which nothing is known.
+func playStreaming(t *testing.T, length time.Duration, answers ...answer) *transcript {
+	t.Helper()
+	return perform(t, length, func(*ListWatch[EndpointSlice]) {}, answers)
+}
+
+func perform(t *testing.T, length time.Duration, prepare func(*ListWatch[EndpointSlice]), answers []answer) *transcript {
 	t.Helper()
 	tr := &transcript{}
 	synctest.Test(t, func(t *testing.T) {
@@ -107,6 +137,7 @@ func play(t *testing.T, length time.Duration, answers ...answer) *transcript {
 			LabelSelector: LabelServiceName + "=quiz",
 			MaxEventBytes: 4096,
 		}
+		prepare(&lw)
 		lw.Run(ctx, tr)
 	})
 	return tr
@@ -168,7 +199,12 @@ func eventOf(kind, name, version string) string {
 	return fmt.Sprintf(`{"type":%q,"object":%s}`+"\n", kind, object(name, version))
 }
 
-// stream is a watch that sends this and ends in that way.
+// endOf is the bookmark at the end of a streaming list.
+func endOf(version string) string {
+	return fmt.Sprintf(`{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":%q,"annotations":{"k8s.io/initial-events-end":"true"}}}}`+"\n", version)
+}
+
+// streamOf is a watch that sends this and ends in that way.
 func streamOf(then ending, events ...string) answer {
 	return answer{body: strings.Join(events, ""), then: then}
 }

@@ -24,6 +24,18 @@ type event struct {
 	Object json.RawMessage `json:"object"`
 }
 
+// A bookmarkObject is the object of a bookmark, whatever type is watched.
+type bookmarkObject struct {
+	Metadata struct {
+		ResourceVersion string `json:"resourceVersion"`
+		Annotations     struct {
+			End string `json:"k8s.io/initial-events-end"` // KEP-3157
+		} `json:"annotations"`
+	} `json:"metadata"`
+}
+
+const defaultMaxEvent = 16 << 20
+
 // A stream splits the body of a watch into events. There is no limit on how
 // long it is, only on each event.
 type stream struct {
@@ -31,13 +43,18 @@ type stream struct {
 	input   *meter
 }
 
+// newStream returns a stream of events of at most maxEvent bytes each; 0 is
+// defaultMaxEvent.
 func newStream(r io.Reader, maxEvent int64) *stream {
+	if maxEvent == 0 {
+		maxEvent = defaultMaxEvent
+	}
 	input := &meter{r: r, max: maxEvent}
 	return &stream{decoder: json.NewDecoder(input), input: input}
 }
 
-// next returns the next event. It returns io.EOF itself only where the stream
-// ends after an event, not within one.
+// next returns the next event. The error is io.EOF where the stream ends after
+// an event, and errBroken where it ends within one or is no stream of events.
 func (s *stream) next() (event, error) {
 	s.input.read = 0
 	var e event
@@ -45,7 +62,7 @@ func (s *stream) next() (event, error) {
 		if errors.Is(err, io.EOF) {
 			return e, io.EOF
 		}
-		return e, fmt.Errorf("watch event: %w", err)
+		return e, fmt.Errorf("%w: watch event: %w", errBroken, err)
 	}
 	return e, nil
 }

@@ -10,15 +10,16 @@ import (
 
 func FuzzWatchStream(f *testing.F) {
 	f.Add([]byte(eventOf("ADDED", "a", "8") + eventOf("BOOKMARK", "", "9")))
+	f.Add([]byte(eventOf("ADDED", "a", "8") + endOf("9") + eventOf("DELETED", "a", "10")))
 	f.Add([]byte(`{"type":"ERROR","object":` + statusOf(410, "Expired", "gone") + `}`))
 	f.Add([]byte(`{"type":"MODIFIED","object":{"metadata":{"name":"a"},"ports":null,"endpoints":[null]}}`))
 	f.Add([]byte(`{"type":"DELETED"`))
 	f.Add([]byte(`{"type":"ADDED","object":{"metadata":{"name":"` + strings.Repeat("x", 2000)))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		lw := ListWatch[EndpointSlice]{MaxEventBytes: 1024}
+		lw := ListWatch[EndpointSlice]{}
 		p := progress{version: "7"}
 		tr := &transcript{}
-		_, err := lw.consume(bytes.NewReader(data), &p, tr)
+		_, err := lw.consume(newStream(bytes.NewReader(data), 1024), &p, tr)
 		if err == nil {
 			t.Fatal("a stream that has ended gave no error")
 		}
@@ -33,6 +34,12 @@ func FuzzWatchStream(f *testing.F) {
 			if strings.HasSuffix(call, " ") {
 				t.Fatalf("handed on an object without a name: %q", call)
 			}
+		}
+
+		p, tr = progress{}, &transcript{}
+		err = lw.gather(t.Context(), func(error) {}, Timing{}.withDefaults(), newStream(bytes.NewReader(data), 1024), &p, tr)
+		if listed := err == nil; listed != (p.version != "") || listed != (len(tr.calls) == 1) {
+			t.Fatalf("a streaming list with error %v left version %q and calls %q", err, p.version, tr.calls)
 		}
 	})
 }
