@@ -47,12 +47,12 @@ func serveHTTP(t *testing.T, handler http.HandlerFunc) ask {
 func TestResultCountsEveryRequestOnceAndSurvivesJSON(t *testing.T) {
 	var n atomic.Int64
 	ask := serveHTTP(t, func(w http.ResponseWriter, _ *http.Request) {
-		switch i := n.Add(1); {
-		case i%10 == 0:
+		i := n.Add(1)
+		if i%10 == 0 {
 			http.Error(w, "no", http.StatusServiceUnavailable)
-		default:
-			fmt.Fprintf(w, `{"pod": "quiz-%d"}`, i%2)
+			return
 		}
+		fmt.Fprintf(w, `{"pod": "quiz-%d"}`, i%2)
 	})
 	got := runLoad(t.Context(), ask, 200, 500*time.Millisecond, time.Second)
 	if got.Requests != int(n.Load()) || got.Requests < 50 {

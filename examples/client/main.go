@@ -45,30 +45,30 @@ func main() {
 	}
 	defer stop()
 	load := newLoad(ask, *rate, *timeout)
-	print := func(out io.Writer, ended time.Time) error {
+	report := func(out io.Writer, ended time.Time) error {
 		r := load.result(ended)
 		r.Target, r.Protocol, r.Via, r.Policy, r.Wanted = *target, *protocol, *via, *policy, *rate
 		return json.NewEncoder(out).Encode(r)
 	}
 	if *listen != "" {
-		go serve(*listen, print)
+		go serve(*listen, report)
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer cancel()
 	fmt.Fprintln(os.Stderr, "ready")
 	ended := load.run(ctx, *length)
-	if err := print(os.Stdout, ended); err != nil {
+	if err := report(os.Stdout, ended); err != nil {
 		log.Print(err)
 	}
 }
 
 // serve answers GET /result with the result so far, for as long as the program
 // runs.
-func serve(addr string, print func(io.Writer, time.Time) error) {
+func serve(addr string, report func(io.Writer, time.Time) error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /result", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		_ = print(w, time.Now()) // whoever asked may have gone
+		_ = report(w, time.Now()) // whoever asked may have gone
 	})
 	server := http.Server{Addr: addr, Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	log.Fatal(server.ListenAndServe())

@@ -56,6 +56,7 @@ var serviceDesc = grpc.ServiceDesc{
 	Metadata:    "quiz.go",
 }
 
+//nolint:revive // the order of the parameters is gRPC's
 func question(srv any, ctx context.Context, decode func(any) error, interceptor grpc.UnaryServerInterceptor) (any, error) {
 	request := new(emptypb.Empty)
 	if err := decode(request); err != nil {

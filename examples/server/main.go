@@ -37,8 +37,9 @@ func main() {
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	defer stop()
-	if err := run(ctx, *httpAddr, *grpcAddr, knobs, *drain); err != nil {
+	err := run(ctx, *httpAddr, *grpcAddr, knobs, *drain)
+	stop()
+	if err != nil {
 		log.Fatal(err)
 	}
 }

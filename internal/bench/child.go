@@ -42,14 +42,14 @@ type publication struct {
 	Usable int // how many addresses the user may send requests to
 }
 
-// Usage is what a child uses.
+// A usage is what a child has used, or holds.
 type usage struct {
 	At  int64
 	CPU time.Duration // user and system
 
-	// All below is zero unless asked for; it is measured after a collection.
+	// Measured after a collection; zero for askCPU.
 
-	Heap, RSS            int64 // bytes
+	Heap, RSS           int64 // bytes
 	Goroutines, Sockets int
 }
 

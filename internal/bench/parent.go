@@ -53,8 +53,11 @@ func spawn(ctx context.Context, j job) (*process, usage, error) {
 // end tells the child to end, and waits for that.
 func (p *process) end() error {
 	p.in.Close()
-	_, _ = io.Copy(io.Discard, p.out.Buffered())
-	return p.cmd.Wait()
+	for { // or the child might wait for somebody to listen
+		if _, err := p.read(); err != nil {
+			return p.cmd.Wait()
+		}
+	}
 }
 
 // ask asks for askCPU or askMemory.

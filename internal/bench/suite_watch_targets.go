@@ -17,10 +17,10 @@ const (
 
 // A targetsRound is what one client needs for all targets.
 type targetsRound struct {
-	cpu                               time.Duration
-	usable                            int
-	goroutines, sockets               int
-	heap, rss                         int64
+	cpu                                time.Duration
+	usable                             int
+	goroutines, sockets                int
+	heap, rss                          int64
 	lists, listWatches, open, services int
 }
 
