@@ -34,6 +34,9 @@ func TestAClusterIPIsServedAndReportedOnce(t *testing.T) {
 	if pod := snapshot.Endpoints[0].Pod; pod != "" {
 		t.Errorf("pod %q, want none: the name is that of the Service", pod)
 	}
+	if d := snapshot.Degraded; d == nil || !strings.Contains(d.Error(), "cluster IP") {
+		t.Errorf("degraded because %v, want that of the cluster IP", d)
+	}
 	awaitQueries(t, server, srvName, miekg.TypeSRV, 5)
 	sub.Close()
 	if n := strings.Count(logged(), "balances connections, not requests"); n != 1 || !strings.Contains(logged(), "quiz.kiada") {

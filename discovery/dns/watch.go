@@ -2,6 +2,7 @@ package dns
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -18,7 +19,7 @@ type watcher struct {
 	lookup    lookup
 	timetable *timetable
 	receiver  discovery.Receiver
-	warned    bool // of a cluster IP
+	warned    bool
 }
 
 // run asks and reports until ctx ends.
@@ -45,24 +46,27 @@ func (w *watcher) report(ctx context.Context) time.Duration {
 	}
 	deliver, wait := w.timetable.answered(time.Now(), r)
 	if deliver {
-		if r.virtual {
-			w.warnOfClusterIP()
-		}
 		snapshot := discovery.NewSnapshot(r.endpoints)
 		snapshot.Reason = r.reason
+		if r.virtual {
+			snapshot.Degraded = errClusterIP
+			w.warnOf(errClusterIP)
+		}
 		w.receiver.Update(snapshot)
 	}
 	return wait
 }
 
-// warnOfClusterIP says once what a cluster IP does to the balance.
-func (w *watcher) warnOfClusterIP() {
-	if w.warned {
-		return
+// errClusterIP is why a Snapshot with a cluster IP is less than was asked for.
+var errClusterIP = errors.New("the address is a cluster IP, which balances connections, not requests: " +
+	"make the Service headless (clusterIP: None), or let k8s:/// read its endpoints from the Kubernetes API")
+
+// warnOf warns once.
+func (w *watcher) warnOf(err error) {
+	if !w.warned {
+		slog.Warn("sidestep: discovery degraded", "target", w.lookup.target.String(), "error", err)
 	}
 	w.warned = true
-	slog.Warn("sidestep: a cluster IP balances connections, not requests", "target", w.lookup.target.String(),
-		"help", "make the Service headless (clusterIP: None), or let k8s:/// read its endpoints from the Kubernetes API")
 }
 
 // read finds out first whom to ask. A resolv.conf that cannot be read may

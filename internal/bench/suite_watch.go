@@ -120,7 +120,7 @@ func (r *watchRound) flipEndpoints(server *kubetest.Server, made []kubetest.Endp
 			want--
 		}
 		start := time.Now().UnixNano()
-		setReady(server, made[i/2], i, ready)
+		setReady(server, made[i/2], i/2, ready)
 		seen, err := p.until(func(p publication) bool { return p.Usable == want })
 		if err != nil {
 			return err

@@ -128,19 +128,6 @@ func (w *sliceWatch) when(t *testing.T, what, service string, since time.Time, s
 	return time.Time{}
 }
 
-// readyCount is the state of a Service that has n ready endpoints.
-func readyCount(n int) func(map[string]endpoint) bool {
-	return func(endpoints map[string]endpoint) bool {
-		ready := 0
-		for _, e := range endpoints {
-			if e.ready {
-				ready++
-			}
-		}
-		return ready == n
-	}
-}
-
 func noneUsable(endpoints map[string]endpoint) bool {
 	for _, e := range endpoints {
 		if e.usable() {
