@@ -55,7 +55,7 @@ var errMissed = errors.New("a target is missed")
 func run(ctx context.Context) error {
 	var o options
 	flag.IntVar(&o.rounds, "rounds", 5, "how often to measure each client")
-	flag.StringVar(&o.profile, "profile", "", "write profiles of the clients to this `directory`")
+	flag.StringVar(&o.profile, "profile", "", "write profiles of the clients to this `directory`, which slows their first round")
 	flag.Usage = usageText
 	flag.Parse()
 	if flag.NArg() == 0 {

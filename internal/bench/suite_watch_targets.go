@@ -87,7 +87,7 @@ func settledWatches(server *kubetest.Server) int {
 }
 
 func targetsTable(rounds []targetsRound) table {
-	t := table{title: fmt.Sprintf("%s targets of %d endpoints each in one process, over HTTPS:", number(targets), perTarget)}
+	t := table{title: fmt.Sprintf("%s targets of %d endpoints each in one process, over HTTPS, measured once:", number(targets), perTarget)}
 	for _, c := range watchClients {
 		t.columns = append(t.columns, c.column)
 	}

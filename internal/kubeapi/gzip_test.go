@@ -31,9 +31,9 @@ func TestAListCanComeCompressed(t *testing.T) {
 	server.EnableHTTP2 = true
 	server.StartTLS()
 	defer server.Close()
-	lw := ListWatch[EndpointSlice]{Client: inPod(t, server, account(t, server, "secret"))}
+	lw := reader{Client: inPod(t, server, account(t, server, "secret"))}
 	tr := &transcript{}
-	if err := lw.list(t.Context(), Timing{}.withDefaults(), &progress{}, tr); err != nil || tr.text() != "replace a b" {
+	if err := lw.list(t.Context(), Timing{}.withDefaults(), &progress{}, &typed[EndpointSlice]{Handler: tr}); err != nil || tr.text() != "replace a b" {
 		t.Errorf("calls %s, error %v", tr.text(), err)
 	}
 }

@@ -14,7 +14,11 @@ import (
 
 // A ListWatch keeps a handler informed of the objects of one resource type in
 // one namespace.
-type ListWatch[T Object] struct {
+type ListWatch[T Object] reader
+
+// A reader is a ListWatch that does not know the type of the objects, so that
+// the linker need not put all of this file into a program once for each type.
+type reader struct {
 	Client *Client
 	// Path is that of the resource type; see EndpointSlicesPath.
 	Path string
@@ -25,21 +29,6 @@ type ListWatch[T Object] struct {
 	// MaxEventBytes is the size beyond which an event is refused. The default is
 	// 16 MiB; etcd holds no object larger than some 2 MiB.
 	MaxEventBytes int64
-}
-
-// A Handler takes what a ListWatch finds out. It is called from one goroutine
-// and owns the objects it is given.
-type Handler[T Object] interface {
-	// Replace brings all objects there are. It comes first, and again whenever
-	// events may have been missed.
-	Replace(objects []T)
-	// Apply brings the change of one object; kind is Added, Modified or Deleted.
-	Apply(kind string, object *T)
-	// Failed says why news has stopped coming. The ListWatch goes on trying. An
-	// answer other than success is a *StatusError.
-	Failed(err error)
-	// Healthy says that news is coming, be it again or still.
-	Healthy()
 }
 
 // maxList bounds what a list may hold: ten thousand endpoints make 4 MB.
@@ -74,14 +63,18 @@ func (p *progress) listed(version string) {
 // version that the server has forgotten (410 Gone, as a status or as an event)
 // or a stream that breaks off time after time is answered by a new list.
 func (l *ListWatch[T]) Run(ctx context.Context, h Handler[T]) {
-	timing := l.Timing.withDefaults()
+	(*reader)(l).run(ctx, &typed[T]{Handler: h})
+}
+
+func (r *reader) run(ctx context.Context, h sink) {
+	timing := r.Timing.withDefaults()
 	retry := newRetry(timing)
 	p := progress{stale: true}
 	pause(ctx, timing.startDelay())
 	for ctx.Err() == nil {
-		if p.version == "" && (p.plain || !l.Client.streaming.worthTrying()) {
+		if p.version == "" && (p.plain || !r.Client.streaming.worthTrying()) {
 			p.plain = false
-			if err := l.list(ctx, timing, &p, h); err != nil {
+			if err := r.list(ctx, timing, &p, h); err != nil {
 				if ctx.Err() == nil {
 					h.Failed(err)
 					retry.wait(ctx, err)
@@ -90,7 +83,7 @@ func (l *ListWatch[T]) Run(ctx context.Context, h Handler[T]) {
 			}
 		}
 		start := time.Now()
-		err := l.watch(ctx, timing, &p, h)
+		err := r.watch(ctx, timing, &p, h)
 		retry.lasted(time.Since(start))
 		// Whatever a streaming list failed of, a plain one may do better: it
 		// passes proxies that do not let a stream through.
@@ -106,7 +99,7 @@ func (l *ListWatch[T]) Run(ctx context.Context, h Handler[T]) {
 			}
 			// The list itself was out of date. Do not hurry to the next.
 		case p.plain && refused(err):
-			l.Client.streaming.learn(err)
+			r.Client.streaming.learn(err)
 			continue
 		case errors.Is(err, errBroken):
 			// A single watch that breaks off is everyday life. If the server is
@@ -123,19 +116,19 @@ func (l *ListWatch[T]) Run(ctx context.Context, h Handler[T]) {
 }
 
 // list fetches all objects and hands them on.
-func (l *ListWatch[T]) list(ctx context.Context, timing Timing, p *progress, h Handler[T]) error {
+func (r *reader) list(ctx context.Context, timing Timing, p *progress, h sink) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, timing.AnswerTimeout, errNoAnswer)
 	defer cancel()
-	query := l.selectors()
+	query := r.selectors()
 	if p.stale {
 		query.Set("resourceVersion", "0")
 	}
-	body, err := l.Client.get(ctx, l.Path, query)
+	body, err := r.Client.get(ctx, r.Path, query)
 	if err != nil {
 		return explain(ctx, err)
 	}
 	defer body.Close()
-	var answer list[T]
+	var answer list
 	if err := json.NewDecoder(&meter{r: body, max: maxList}).Decode(&answer); err != nil {
 		return fmt.Errorf("list: %w", explain(ctx, err))
 	}
@@ -143,19 +136,25 @@ func (l *ListWatch[T]) list(ctx context.Context, timing Timing, p *progress, h H
 	if answer.Metadata.ResourceVersion == "" {
 		return errors.New("list: the answer has no resourceVersion, so it does not come from a Kubernetes API server")
 	}
+	h.gather()
+	for _, item := range answer.Items {
+		if _, err := h.apply(Added, item); err != nil {
+			return fmt.Errorf("list: %w", err)
+		}
+	}
 	p.listed(answer.Metadata.ResourceVersion)
-	h.Replace(answer.Items)
+	h.replace()
 	return nil
 }
 
 // watch hands on changes until the watch ends, and before them a streaming list
 // if one is due. It returns nil if the server ended the watch as it was asked to.
-func (l *ListWatch[T]) watch(ctx context.Context, timing Timing, p *progress, h Handler[T]) error {
+func (r *reader) watch(ctx context.Context, timing Timing, p *progress, h sink) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	timer := time.AfterFunc(timing.AnswerTimeout, func() { cancel(errNoAnswer) })
 	defer timer.Stop()
-	body, err := l.Client.get(ctx, l.Path, l.watchQuery(timing, p))
+	body, err := r.Client.get(ctx, r.Path, r.watchQuery(timing, p))
 	if err != nil {
 		return explain(ctx, err)
 	}
@@ -166,16 +165,16 @@ func (l *ListWatch[T]) watch(ctx context.Context, timing Timing, p *progress, h 
 
 	idle := time.AfterFunc(timing.IdleTimeout, func() { cancel(errIdle) })
 	defer idle.Stop()
-	events := newStream(&keepAwake{r: body, timer: idle, after: timing.IdleTimeout}, l.MaxEventBytes)
+	events := newStream(&keepAwake{r: body, timer: idle, after: timing.IdleTimeout}, r.MaxEventBytes)
 	if p.version == "" {
-		if err := l.gather(ctx, cancel, timing, events, p, h); err != nil {
+		if err := gather(ctx, cancel, timing, events, p, h); err != nil {
 			return err
 		}
 	}
 	h.Healthy()
 
 	start := time.Now()
-	seen, err := l.consume(events, p, h)
+	seen, err := consume(events, p, h)
 	switch {
 	case context.Cause(ctx) != nil:
 		return nil // on a new connection, the next attempt will tell
@@ -188,8 +187,8 @@ func (l *ListWatch[T]) watch(ctx context.Context, timing Timing, p *progress, h 
 	return err
 }
 
-func (l *ListWatch[T]) watchQuery(timing Timing, p *progress) url.Values {
-	query := l.selectors()
+func (r *reader) watchQuery(timing Timing, p *progress) url.Values {
+	query := r.selectors()
 	query.Set("watch", "1")
 	query.Set("allowWatchBookmarks", "true")
 	query.Set("timeoutSeconds", strconv.Itoa(int(timing.watchTimeout().Seconds())))
@@ -207,13 +206,13 @@ func (l *ListWatch[T]) watchQuery(timing Timing, p *progress) url.Values {
 
 // consume hands on the events of a watch and reports whether there were any.
 // The error is io.EOF if the watch ended after an event.
-func (l *ListWatch[T]) consume(events *stream, p *progress, h Handler[T]) (seen bool, err error) {
+func consume(events *stream, p *progress, h sink) (seen bool, err error) {
 	for ; ; seen = true {
 		e, err := events.next()
 		if err != nil {
 			return seen, err
 		}
-		at, err := apply(e, h.Apply)
+		at, err := apply(e, h)
 		if err != nil {
 			return seen, err
 		}
@@ -230,18 +229,14 @@ type position struct {
 }
 
 // apply hands on one event.
-func apply[T Object](e event, to func(kind string, object *T)) (position, error) {
+func apply(e event, h sink) (position, error) {
 	switch e.Type {
 	case Added, Modified, Deleted:
-		var object T
-		if err := json.Unmarshal(e.Object, &object); err != nil {
+		version, err := h.apply(e.Type, e.Object)
+		if err != nil {
 			return position{}, fmt.Errorf("%w: %s event: %w", errBroken, e.Type, err)
 		}
-		if object.meta().Name == "" {
-			return position{}, fmt.Errorf("%w: %s event: the object has no name", errBroken, e.Type)
-		}
-		to(e.Type, &object)
-		return position{version: object.meta().ResourceVersion}, nil
+		return position{version: version}, nil
 	case bookmark:
 		var b bookmarkObject
 		if err := json.Unmarshal(e.Object, &b); err != nil {
@@ -258,13 +253,13 @@ func apply[T Object](e event, to func(kind string, object *T)) (position, error)
 	return position{}, nil // a type that does not exist yet
 }
 
-func (l *ListWatch[T]) selectors() url.Values {
+func (r *reader) selectors() url.Values {
 	query := make(url.Values)
-	if l.LabelSelector != "" {
-		query.Set("labelSelector", l.LabelSelector)
+	if r.LabelSelector != "" {
+		query.Set("labelSelector", r.LabelSelector)
 	}
-	if l.FieldSelector != "" {
-		query.Set("fieldSelector", l.FieldSelector)
+	if r.FieldSelector != "" {
+		query.Set("fieldSelector", r.FieldSelector)
 	}
 	return query
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -65,12 +66,13 @@ type transcript struct {
 	failures []error
 }
 
-func (tr *transcript) Replace(slices []EndpointSlice) {
-	call := "replace"
-	for _, s := range slices {
-		call += " " + s.Name
+func (tr *transcript) Replace(objects []EndpointSlice) {
+	var names []string
+	for _, s := range objects {
+		names = append(names, s.Name)
 	}
-	tr.calls = append(tr.calls, call)
+	slices.Sort(names)
+	tr.calls = append(tr.calls, strings.Join(append([]string{"replace"}, names...), " "))
 }
 
 func (tr *transcript) Apply(kind string, slice *EndpointSlice) {

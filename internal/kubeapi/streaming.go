@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 )
@@ -66,21 +64,21 @@ const endSilence = 5 * time.Second
 //
 // Nothing of one that breaks off counts, and the versions of its objects say
 // nothing about where to watch on from, as they come in any order.
-func (l *ListWatch[T]) gather(ctx context.Context, cancel context.CancelCauseFunc, timing Timing, events *stream, p *progress, h Handler[T]) error {
+func gather(ctx context.Context, cancel context.CancelCauseFunc, timing Timing, events *stream, p *progress, h sink) error {
 	giveUp := func() { cancel(errNoStreaming) }
 	deadline := time.AfterFunc(timing.AnswerTimeout, giveUp)
 	defer deadline.Stop()
 	silence := time.AfterFunc(endSilence, giveUp)
 	defer silence.Stop()
 
-	found := make(gathered[T])
+	h.gather()
 	for {
 		e, err := events.next()
 		if err != nil {
 			return incomplete(explain(ctx, err))
 		}
 		silence.Reset(endSilence)
-		at, err := apply(e, found.apply)
+		at, err := apply(e, h)
 		if err != nil {
 			return err
 		}
@@ -89,7 +87,7 @@ func (l *ListWatch[T]) gather(ctx context.Context, cancel context.CancelCauseFun
 				return fmt.Errorf("%w: the list has no resourceVersion", errBroken)
 			}
 			p.listed(at.version)
-			h.Replace(found.objects())
+			h.replace()
 			return nil
 		}
 	}
@@ -101,26 +99,4 @@ func incomplete(err error) error {
 		return fmt.Errorf("%w: it ended before the list was complete", errBroken)
 	}
 	return err
-}
-
-// gathered is a list that is still coming in: its objects by name.
-type gathered[T Object] map[string]T
-
-// apply takes in one event. Changes can come before the list is complete.
-func (g gathered[T]) apply(kind string, object *T) {
-	name := (*object).meta().Name
-	if kind == Deleted {
-		delete(g, name)
-		return
-	}
-	g[name] = *object
-}
-
-// objects returns what there is, sorted by name as in a plain list.
-func (g gathered[T]) objects() []T {
-	objects := make([]T, 0, len(g))
-	for _, name := range slices.Sorted(maps.Keys(g)) {
-		objects = append(objects, g[name])
-	}
-	return objects
 }

@@ -1,6 +1,9 @@
 package kubeapi
 
-import "net/url"
+import (
+	"encoding/json"
+	"net/url"
+)
 
 // LabelServiceName is the label of an EndpointSlice that names its Service.
 const LabelServiceName = "kubernetes.io/service-name"
@@ -128,9 +131,9 @@ type ServicePort struct {
 }
 
 // list is the answer to a LIST request.
-type list[T any] struct {
+type list struct {
 	Metadata struct {
 		ResourceVersion string `json:"resourceVersion"`
 	} `json:"metadata"`
-	Items []T `json:"items"`
+	Items []json.RawMessage `json:"items"`
 }

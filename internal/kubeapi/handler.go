@@ -1,0 +1,70 @@
+package kubeapi
+
+import (
+	"encoding/json"
+	"errors"
+)
+
+// A Handler takes what a ListWatch finds out. It is called from one goroutine
+// and owns the objects it is given.
+type Handler[T Object] interface {
+	// Replace brings all objects there are, in no order. It comes first, and
+	// again whenever events may have been missed.
+	Replace(objects []T)
+	// Apply brings the change of one object; kind is Added, Modified or Deleted.
+	Apply(kind string, object *T)
+	// Failed says why news has stopped coming. The ListWatch goes on trying. An
+	// answer other than success is a *StatusError.
+	Failed(err error)
+	// Healthy says that news is coming, be it again or still.
+	Healthy()
+}
+
+// A sink is a Handler of objects of a type that only it knows.
+type sink interface {
+	// gather holds back what is applied from now on, until replace hands it on
+	// as all there is. What an earlier call has gathered is dropped.
+	gather()
+	replace()
+	// apply takes the change of one object and returns the object's version.
+	apply(kind string, object json.RawMessage) (version string, err error)
+
+	Failed(err error)
+	Healthy()
+}
+
+// typed is the sink of a Handler.
+type typed[T Object] struct {
+	Handler[T]
+	gathered map[string]T // by name; nil if nothing is being gathered
+}
+
+func (t *typed[T]) gather() { t.gathered = make(map[string]T) }
+
+func (t *typed[T]) replace() {
+	objects := make([]T, 0, len(t.gathered))
+	for _, object := range t.gathered {
+		objects = append(objects, object)
+	}
+	t.gathered = nil
+	t.Replace(objects)
+}
+
+func (t *typed[T]) apply(kind string, encoded json.RawMessage) (version string, err error) {
+	var object T
+	if err := json.Unmarshal(encoded, &object); err != nil {
+		return "", err
+	}
+	meta := object.meta()
+	switch {
+	case meta.Name == "":
+		return "", errors.New("the object has no name")
+	case t.gathered == nil:
+		t.Apply(kind, &object)
+	case kind == Deleted:
+		delete(t.gathered, meta.Name)
+	default:
+		t.gathered[meta.Name] = object
+	}
+	return meta.ResourceVersion, nil
+}
