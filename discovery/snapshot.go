@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -27,16 +28,22 @@ type Snapshot struct {
 	Degraded error
 }
 
-// NewSnapshot sorts endpoints and returns them as a Snapshot, which owns the
-// slice from then on.
+// NewSnapshot returns a Snapshot of the endpoints, sorted.
 func NewSnapshot(endpoints []Endpoint) *Snapshot {
-	slices.SortFunc(endpoints, func(a, b Endpoint) int {
-		if c := a.Addr.Compare(b.Addr); c != 0 {
-			return c
-		}
-		return strings.Compare(a.UID, b.UID)
+	// Pointers are sorted rather than endpoints, which are large to move about,
+	// and would cost every program a sort function of their own.
+	order := make([]*Endpoint, len(endpoints))
+	for i := range endpoints {
+		order[i] = &endpoints[i]
+	}
+	slices.SortFunc(order, func(a, b *Endpoint) int {
+		return cmp.Or(a.Addr.Compare(b.Addr), strings.Compare(a.UID, b.UID))
 	})
-	return &Snapshot{Endpoints: endpoints}
+	sorted := make([]Endpoint, len(endpoints))
+	for i, e := range order {
+		sorted[i] = *e
+	}
+	return &Snapshot{Endpoints: sorted}
 }
 
 // Equal reports whether s and o say the same.

@@ -1,9 +1,6 @@
 package subset
 
-import (
-	"cmp"
-	"slices"
-)
+import "sort"
 
 // A ranking hands out the endpoints in the order of their scores for one client.
 // Since a client takes few of many, it does not sort them all: it collects and
@@ -55,12 +52,17 @@ func (r *ranking) collect() {
 			r.collected = append(r.collected, scored{s, i})
 		}
 	}
-	slices.SortFunc(r.collected, func(a, b scored) int {
-		if a.score == b.score {
-			return a.index - b.index
-		}
-		return cmp.Compare(b.score, a.score)
-	})
+	sort.Sort(byScore(r.collected))
+}
+
+// byScore sorts the highest first. It is no function for package slices, which
+// would make another copy of its sorting for it: 12 KB in every program.
+type byScore []scored
+
+func (s byScore) Len() int      { return len(s) }
+func (s byScore) Swap(i, j int) { s[i], s[j] = s[j], s[i] }
+func (s byScore) Less(i, j int) bool {
+	return s[i].score > s[j].score || s[i].score == s[j].score && s[i].index < s[j].index
 }
 
 // maxScore is above all scores.

@@ -33,8 +33,9 @@ func addService(server *kubetest.Server, number, sliceCount, perSlice int) (stri
 }
 
 func endpoint(service, i int) kubetest.Endpoint {
-	n := service*8 + i
-	ip := fmt.Sprintf("10.%d.%d.%d", 1+n/62500, n/250%250, 1+n%250)
+	// Addresses come in no order: 7919 is a prime, so that none comes twice.
+	n := (service*8 + i) * 7919 % 62500
+	ip := fmt.Sprintf("10.1.%d.%d", n/250, 1+n%250)
 	return kubetest.Ready(ip, fmt.Sprintf("quiz-%d-7c9f8d5b6c-%05x", service, i)).
 		WithUID(uid(service, i)).
 		OnNode(fmt.Sprintf("ip-10-0-%d-%d.eu-central-1.compute.internal", i%4, i%250)).

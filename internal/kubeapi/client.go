@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"runtime/debug"
 	"strings"
 )
 
@@ -123,20 +122,6 @@ func (c *Client) do(ctx context.Context, path string, query url.Values, freshTok
 	return client.Do(req)
 }
 
-const module = "github.com/sidestep-lb/sidestep"
-
-// userAgent tells the server's operators who is asking.
-var userAgent = "sidestep/" + version()
-
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	for _, dep := range append(info.Deps, &info.Main) {
-		if dep.Path == module && dep.Version != "" {
-			return strings.Trim(dep.Version, "()") // "(devel)" where there is none
-		}
-	}
-	return "unknown"
-}
+// userAgent tells the server's operators who is asking. It does without the
+// version: to find that out weighs more than it is worth.
+const userAgent = "sidestep (+https://github.com/sidestep-lb/sidestep)"

@@ -81,7 +81,7 @@ func TestAPodUsesItsTokenAndItsCertificatesOverHTTP2(t *testing.T) {
 	if auth := got.Header.Get("Authorization"); auth != "Bearer secret" {
 		t.Errorf("Authorization: %q", auth)
 	}
-	if agent := got.Header.Get("User-Agent"); !strings.HasPrefix(agent, "sidestep/") {
+	if agent := got.Header.Get("User-Agent"); !strings.HasPrefix(agent, "sidestep ") {
 		t.Errorf("User-Agent: %q", agent)
 	}
 	if got.ProtoMajor != 2 {
