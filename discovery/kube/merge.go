@@ -81,14 +81,19 @@ func (f *facts) prefersIPv6() bool {
 
 // found is what slices hold for one port.
 type found struct {
-	endpoints map[netip.AddrPort]discovery.Endpoint
+	endpoints []discovery.Endpoint
+	index     map[netip.AddrPort]int // where in endpoints the one of an address is
 	refused   []error
 	portless  int // endpoints in slices that lack the port
 }
 
 // collect joins slices that are sorted by name.
 func collect(current []*kubeapi.EndpointSlice, port portRule, allowLocal bool) found {
-	found := found{endpoints: make(map[netip.AddrPort]discovery.Endpoint)}
+	n := 0
+	for _, slice := range current {
+		n += len(slice.Endpoints)
+	}
+	found := found{endpoints: make([]discovery.Endpoint, 0, n), index: make(map[netip.AddrPort]int, n)}
 	for _, slice := range current {
 		matched := false
 		for _, p := range tcpPorts(slice) {
@@ -120,8 +125,12 @@ func (f *found) add(endpoints []kubeapi.Endpoint, port uint16, allowLocal bool) 
 		// The network may give a pod the address of one that is still
 		// terminating: https://issue.k8s.io/135266
 		terminating := isTrue(e.Conditions.Terminating, false)
-		if _, exists := f.endpoints[at]; !exists || !terminating {
-			f.endpoints[at] = newEndpoint(at, e)
+		switch known, exists := f.index[at]; {
+		case !exists:
+			f.index[at] = len(f.endpoints)
+			f.endpoints = append(f.endpoints, newEndpoint(at, e))
+		case !terminating:
+			f.endpoints[known] = newEndpoint(at, e)
 		}
 	}
 }
@@ -194,13 +203,17 @@ func (f *found) refusal() error {
 // oneFamily returns the endpoints of one address family: a dual-stack pod is in
 // the slices of both, and would otherwise count twice. It is the preferred one,
 // or the other while it has usable endpoints and the preferred one has none.
-func oneFamily(all map[netip.AddrPort]discovery.Endpoint, ipv6 bool) []discovery.Endpoint {
+func oneFamily(all []discovery.Endpoint, ipv6 bool) []discovery.Endpoint {
+	isOther := func(e discovery.Endpoint) bool { return e.Addr.Addr().Is6() != ipv6 }
+	if !slices.ContainsFunc(all, isOther) {
+		return all
+	}
 	var preferred, other []discovery.Endpoint
-	for at, e := range all {
-		if at.Addr().Is6() == ipv6 {
-			preferred = append(preferred, e)
-		} else {
+	for _, e := range all {
+		if isOther(e) {
 			other = append(other, e)
+		} else {
+			preferred = append(preferred, e)
 		}
 	}
 	if slices.ContainsFunc(preferred, usable) || len(other) == 0 {

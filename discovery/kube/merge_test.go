@@ -204,7 +204,7 @@ func TestTheOrderOfEventsDoesNotMatter(t *testing.T) {
 // replay applies the histories of slices, each in its own order, but mixed at
 // random. An empty slice is deleted.
 func replay(random *rand.Rand, histories map[string][]*kubeapi.EndpointSlice) *discovery.Snapshot {
-	state := newState(quiz)
+	state := newState(quiz.Service)
 	sliceHandler{state}.Replace(nil)
 	var order []string
 	for name, history := range histories {
@@ -224,10 +224,10 @@ func replay(random *rand.Rand, histories map[string][]*kubeapi.EndpointSlice) *d
 		}
 		sliceHandler{state}.Apply(kind, slice)
 		if random.IntN(3) == 0 {
-			merge(quiz, state.view().facts, false)
+			merge(quiz, state.view(quiz).facts, false)
 		}
 	}
-	snapshot, _ := merge(quiz, state.view().facts, false)
+	snapshot, _ := merge(quiz, state.view(quiz).facts, false)
 	return snapshot
 }
 

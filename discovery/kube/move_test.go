@@ -32,7 +32,7 @@ func moveIn(t *testing.T, test func(*moving)) {
 	synctest.Test(t, func(t *testing.T) {
 		target := quiz
 		target.Port = discovery.Port{Number: 80}
-		m := &moving{T: t, state: newState(target)}
+		m := &moving{T: t, state: newState(target.Service)}
 		ctx, cancel := context.WithCancel(t.Context())
 		defer synctest.Wait()
 		defer cancel()

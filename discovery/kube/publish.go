@@ -18,10 +18,11 @@ const settle = 5 * time.Millisecond
 // receiver. It belongs to one goroutine.
 type publisher struct {
 	// Set at the start and read-only.
-	target     discovery.Target
-	state      *state
-	receiver   discovery.Receiver
-	allowLocal bool // see Config.AllowLocalAddresses
+	target       discovery.Target
+	envPortNames []string // see facts
+	state        *state
+	receiver     discovery.Receiver
+	allowLocal   bool // see Config.AllowLocalAddresses
 
 	published int    // the version of the last Snapshot
 	failing   bool   // the last call was of receiver.Error
@@ -32,8 +33,9 @@ type publisher struct {
 // run publishes until ctx ends.
 func (p *publisher) run(ctx context.Context) {
 	for {
+		changed := p.publish()
 		select {
-		case <-p.state.changed:
+		case <-changed:
 			select {
 			case <-time.After(settle):
 			case <-ctx.Done():
@@ -45,12 +47,13 @@ func (p *publisher) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		p.publish()
 	}
 }
 
-func (p *publisher) publish() {
-	view := p.state.view()
+// publish returns what tells that there is more to publish.
+func (p *publisher) publish() (changed <-chan struct{}) {
+	view := p.state.view(p.target)
+	view.facts.envPortNames = p.envPortNames
 	if view.complete && (view.version != p.published || p.failing && view.err == nil) {
 		snapshot, refused := merge(p.target, view.facts, p.allowLocal)
 		if refused != nil && refused.Error() != p.warned {
@@ -64,6 +67,7 @@ func (p *publisher) publish() {
 		p.receiver.Error(view.err)
 		p.failing = true
 	}
+	return view.changed
 }
 
 // moveTime is how long the endpoints of a port that is no longer found are kept.

@@ -44,6 +44,7 @@ type Source struct {
 	accountDir string // where the kubelet puts a pod's credentials
 	timing     kubeapi.Timing
 	client     func() (*kubeapi.Client, error)
+	services   services
 	namespace  func() string
 }
 
@@ -123,30 +124,14 @@ func (s *Source) Watch(ctx context.Context, target discovery.Target, r discovery
 		return
 	}
 	target = s.Canonical(target)
-	state := newState(target)
-	state.facts.envPortNames = s.envPortNames(target)
-
-	var readers sync.WaitGroup
-	readers.Go(func() {
-		lw := kubeapi.ListWatch[kubeapi.EndpointSlice]{
-			Client:        client,
-			Path:          kubeapi.EndpointSlicesPath(target.Namespace),
-			LabelSelector: kubeapi.LabelServiceName + "=" + target.Service,
-			Timing:        s.timing,
-		}
-		lw.Run(ctx, sliceHandler{state})
-	})
-	readers.Go(func() {
-		lw := kubeapi.ListWatch[kubeapi.Service]{
-			Client:        client,
-			Path:          kubeapi.ServicesPath(target.Namespace),
-			FieldSelector: "metadata.name=" + target.Service,
-			Timing:        s.timing,
-		}
-		lw.Run(ctx, serviceHandler{state})
-	})
-	p := publisher{target: target, state: state, receiver: r, allowLocal: s.config.AllowLocalAddresses}
+	service := s.services.join(client, s.timing, serviceKey{target.Namespace, target.Service})
+	defer s.services.leave(service)
+	p := publisher{
+		target:       target,
+		envPortNames: s.envPortNames(target),
+		state:        service.state,
+		receiver:     r,
+		allowLocal:   s.config.AllowLocalAddresses,
+	}
 	p.run(ctx)
-	readers.Wait()
-	client.CloseIdleConnections()
 }

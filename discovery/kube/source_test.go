@@ -150,6 +150,27 @@ func TestAllNamesOfAServiceShareOneListAndOneWatchOfEachKind(t *testing.T) {
 	}
 }
 
+func TestPortsOfAServiceShareItsWatches(t *testing.T) {
+	server := newServer(t)
+	server.SetService(kubetest.ClusterIPService("kiada", "quiz", kubetest.Ports{"grpc": 9090, "http": 80}))
+	server.SetEndpointSlice(kubetest.Slice("kiada", "quiz", "quiz-a", kubetest.Ports{"grpc": 8080, "http": 8081}, kubetest.Ready("10.0.0.1", "quiz-0")))
+	source := newSource(server)
+	grpc := watch(t, source, "k8s:///quiz:grpc")
+	awaitEndpoints(t, grpc, "10.0.0.1:8080")
+	http := watch(t, source, "k8s:///quiz:80")
+	awaitEndpoints(t, http, "10.0.0.1:8081")
+	grpc.Close()
+	server.SetEndpointSlice(kubetest.Slice("kiada", "quiz", "quiz-a", kubetest.Ports{"http": 8081}, kubetest.Ready("10.0.0.2", "quiz-1")))
+	awaitEndpoints(t, http, "10.0.0.2:8081")
+	for _, resource := range []string{kubetest.EndpointSlices, kubetest.Services} {
+		if lists, watches := lists(server, resource), server.Count(kubetest.Watch, resource); lists != 1 || watches != 1 {
+			t.Errorf("%s: %d lists and %d watches, want one of each", resource, lists, watches)
+		}
+	}
+	http.Close()
+	waitWatches(t, server, 0)
+}
+
 // P15; TestMain sees to it that no goroutine is left.
 func TestCloseEndsTheWatchesAtTheServer(t *testing.T) {
 	server := newServer(t)

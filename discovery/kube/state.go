@@ -4,13 +4,15 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"reflect"
 	"sync"
 
 	"github.com/sidestep-lb/sidestep/discovery"
 	"github.com/sidestep-lb/sidestep/internal/kubeapi"
 )
 
-// facts are what the API has told about one Service, and the environment.
+// facts are what is known of one Service: what the API has told and, for one
+// target, the environment.
 type facts struct {
 	slices map[string]*kubeapi.EndpointSlice // by name, which is what tells them apart
 
@@ -18,46 +20,45 @@ type facts struct {
 	serviceRead bool             // whether the Service, or that it is absent, is known
 
 	// What the target's port number may be called, for want of the Service:
-	// see envPortNames. Read-only.
+	// see envPortNames.
 	envPortNames []string
 }
 
-// state gathers facts from the two readers of a watch for the one goroutine
-// that publishes them. The objects in it are never changed.
+// state gathers facts from the two readers of a Service for those that publish
+// them. The objects in it are never changed.
 type state struct {
-	target  discovery.Target // read-only
-	changed chan struct{}    // holds a token while there is something to look at
+	name string // of the Service; read-only
 
 	mu              sync.Mutex
-	facts           facts // guarded by mu, as are all below
-	version         int   // counts the changes of facts
+	changed         chan struct{} // closed at the next change; guarded by mu, as are all below
+	facts           facts
+	version         int // counts the changes of facts
 	slicesListed    bool
 	slicesErr       error // why there is no news of the slices
 	serviceErr      error // why there is no news of the Service
 	serviceFailures int   // in a row
 }
 
-func newState(target discovery.Target) *state {
+func newState(name string) *state {
 	return &state{
-		target:  target,
-		changed: make(chan struct{}, 1),
+		name:    name,
+		changed: make(chan struct{}),
 		facts:   facts{slices: make(map[string]*kubeapi.EndpointSlice)},
 	}
 }
 
-// change applies a change and wakes the publisher.
+// change applies a change and wakes those that publish.
 func (s *state) change(apply func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	apply()
-	select {
-	case s.changed <- struct{}{}:
-	default:
-	}
+	close(s.changed)
+	s.changed = make(chan struct{})
 }
 
-// A view is the state at one moment.
+// A view is the state at one moment, as it matters to one target.
 type view struct {
+	changed  <-chan struct{} // closed when it is out of date
 	facts    facts
 	version  int
 	complete bool  // whether a Snapshot can be made
@@ -68,22 +69,22 @@ type view struct {
 // before a target that can do without is served without it.
 const failuresToGoOn = 3
 
-func (s *state) view() view {
+func (s *state) view(target discovery.Target) view {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	v := view{facts: s.facts, version: s.version}
+	v := view{changed: s.changed, facts: s.facts, version: s.version}
 	v.facts.slices = maps.Clone(s.facts.slices)
 
 	// Not to be allowed to read Services is a way of life, not a fault, as long
 	// as none has been read before.
 	refused := forbidden(s.serviceErr) && !s.facts.serviceRead
-	dispensable := s.target.Port.Name != "" && s.serviceFailures >= failuresToGoOn
+	dispensable := target.Port.Name != "" && s.serviceFailures >= failuresToGoOn
 	v.complete = s.slicesListed && (s.facts.serviceRead || refused || dispensable)
 	switch {
 	case s.slicesErr != nil:
-		v.err = explain(s.target, "the EndpointSlices", s.slicesErr)
+		v.err = explain(target, "the EndpointSlices", s.slicesErr)
 	case s.serviceErr != nil && !refused:
-		v.err = explain(s.target, "the Service itself", s.serviceErr)
+		v.err = explain(target, "the Service itself", s.serviceErr)
 	}
 	return v
 }
@@ -108,6 +109,9 @@ func (h sliceHandler) Replace(slices []kubeapi.EndpointSlice) {
 }
 
 func (h sliceHandler) Apply(kind string, slice *kubeapi.EndpointSlice) {
+	if kind != kubeapi.Deleted && h.has(slice) {
+		return // controllers touch objects without changing them
+	}
 	h.change(func() {
 		if kind == kubeapi.Deleted {
 			delete(h.facts.slices, slice.Name)
@@ -116,6 +120,19 @@ func (h sliceHandler) Apply(kind string, slice *kubeapi.EndpointSlice) {
 		}
 		h.version++
 	})
+}
+
+// has reports whether all but the version of slice is known.
+func (h sliceHandler) has(slice *kubeapi.EndpointSlice) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	known := h.facts.slices[slice.Name]
+	if known == nil {
+		return false
+	}
+	same := *known
+	same.ResourceVersion = slice.ResourceVersion
+	return reflect.DeepEqual(&same, slice)
 }
 
 func (h sliceHandler) Failed(err error) { h.change(func() { h.slicesErr = err }) }
@@ -128,7 +145,7 @@ func (h serviceHandler) Replace(services []kubeapi.Service) {
 	h.change(func() {
 		h.facts.service = nil
 		for i := range services {
-			if services[i].Name == h.target.Service {
+			if services[i].Name == h.name {
 				h.facts.service = &services[i]
 			}
 		}
@@ -139,7 +156,7 @@ func (h serviceHandler) Replace(services []kubeapi.Service) {
 }
 
 func (h serviceHandler) Apply(kind string, service *kubeapi.Service) {
-	if service.Name != h.target.Service {
+	if service.Name != h.name {
 		return
 	}
 	h.change(func() {

@@ -5,11 +5,10 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/sercand/kuberesolver/v6"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health/grpc_health_v1"
-
-	"github.com/sercand/kuberesolver/v6"
 )
 
 func main() {
