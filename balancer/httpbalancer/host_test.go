@@ -135,6 +135,28 @@ func TestAmbiguousHosts(t *testing.T) {
 	}
 }
 
+// To DNS, a headless Service without ready pods looks like none at all.
+func TestAServiceThatIsGoneDoesNotBecomeAnotherHost(t *testing.T) {
+	var used bool
+	s := serving(start(t, "quiz-0", nil))
+	client := &http.Client{Transport: newTransport(t, httpbalancer.Config{Source: s, Base: through(&used)})}
+	get(t, client, "http://quiz.kiada/")
+
+	gone := discovery.NewSnapshot(nil)
+	gone.Reason = fmt.Errorf("quiz.kiada: %w", discovery.ErrServiceNotFound)
+	s.set(discovery.View{Snapshot: gone})
+	eventually(t, "the Service to be gone", func() bool {
+		resp, err := client.Get("http://quiz.kiada/")
+		if err == nil {
+			resp.Body.Close()
+		}
+		return errors.Is(err, discovery.ErrServiceNotFound)
+	})
+	if used {
+		t.Error("a request went through the base")
+	}
+}
+
 func TestANameWithSvcIsAServiceWhateverTheSourceSays(t *testing.T) {
 	var used bool
 	s := newSource()

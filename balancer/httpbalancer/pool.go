@@ -39,7 +39,8 @@ type pool struct {
 // A state is a View that the balancer has been told of.
 type state struct {
 	discovery.View
-	usable int // how many endpoints of the Snapshot may be used
+	usable int  // how many endpoints of the Snapshot may be used
+	found  bool // there is, or was, such a Service
 }
 
 func newPool(t *Transport, target discovery.Target) *pool {
@@ -83,10 +84,11 @@ func (p *pool) follow() {
 		if err != nil {
 			return
 		}
-		now := &state{View: view, usable: last.usable}
+		now := &state{View: view, usable: last.usable, found: last.found}
 		if view.Snapshot != last.Snapshot {
 			usable := p.usable(view.Snapshot)
 			now.usable = len(usable)
+			now.found = now.found || !errors.Is(view.Snapshot.Reason, discovery.ErrServiceNotFound)
 			p.balancer.Update(usable)
 		}
 		first := p.latest.Swap(now) == nil
@@ -126,7 +128,9 @@ func (p *pool) isService(ctx context.Context, host string) bool {
 	}
 	switch {
 	case now.Snapshot != nil:
-		return !errors.Is(now.Snapshot.Reason, discovery.ErrServiceNotFound)
+		// A Service that is gone is still none of the base's business. To DNS, one
+		// that was scaled to zero looks like that.
+		return now.found
 	case errors.Is(now.Err, discovery.ErrUnavailable):
 		return false
 	default:
