@@ -57,21 +57,21 @@ func TestWithoutTheServiceANumberIsThatOfTheEnvironment(t *testing.T) {
 
 	f := slicesOf(t, both)
 	f.envPortNames = envPortNames(environment, "quiz", 80)
-	if s, _ := merge(target, f, false); addresses(s) != "10.0.0.1:8080" {
+	if s, _ := merge(target, f, &memo{}); addresses(s) != "10.0.0.1:8080" {
 		t.Errorf("%s; the Service's port 80 is grpc, whatever the pods' own port 80 is", addresses(s))
 	}
 	f.envPortNames = []string{"old"} // the port was renamed since the container started
-	if s, _ := merge(target, f, false); addresses(s) != "10.0.0.1:80" {
+	if s, _ := merge(target, f, &memo{}); addresses(s) != "10.0.0.1:80" {
 		t.Errorf("%s; the environment is out of date, which leaves the pods' port 80", addresses(s))
 	}
 	target.Port.Number = 82
-	if s, _ := merge(target, f, false); !errors.Is(s.Reason, discovery.ErrPortNotFound) {
+	if s, _ := merge(target, f, &memo{}); !errors.Is(s.Reason, discovery.ErrPortNotFound) {
 		t.Errorf("%s, reason %v", addresses(s), s.Reason)
 	}
 	// What the API says comes first.
 	target.Port.Number = 80
 	f.envPortNames = []string{"http"}
-	if s, _ := merge(target, f.withService(), false); addresses(s) != "10.0.0.1:8080" {
+	if s, _ := merge(target, f.withService(), &memo{}); addresses(s) != "10.0.0.1:8080" {
 		t.Errorf("%s; the Service that was read has 80 as grpc", addresses(s))
 	}
 }

@@ -2,9 +2,9 @@ package kube
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
 
 	"github.com/sidestep-lb/sidestep/discovery"
@@ -12,23 +12,28 @@ import (
 )
 
 // merge makes a Snapshot of what is known. It depends on nothing else, in
-// particular not on the order in which it came to be known. The error says
-// which addresses it refused, if any.
+// particular not on the order in which it came to be known; memo only spares it
+// work. The error says which addresses it refused, if any.
 //
 // It joins slices as kube-proxy does; see endpointsFromSlices in its
 // endpointslicecache.go.
-func merge(target discovery.Target, f facts, allowLocal bool) (*discovery.Snapshot, error) {
+func merge(target discovery.Target, f facts, memo *memo) (*discovery.Snapshot, error) {
 	if err := f.unservable(target); err != nil {
 		return &discovery.Snapshot{Reason: fmt.Errorf("%s: %w", target, err)}, nil
 	}
 	current := f.currentSlices()
+	if len(current) == 0 && len(f.slices) > 0 && f.service != nil && f.allEarlier() {
+		return &discovery.Snapshot{Reason: fmt.Errorf("%s: %w: %w", target, discovery.ErrNoEndpoints, errEarlierSlices)}, nil
+	}
 	port, err := choosePort(target.Port, f, current)
 	if err != nil {
 		return &discovery.Snapshot{Reason: fmt.Errorf("%s: %w", target, err)}, nil
 	}
-	found := collect(current, port, allowLocal)
-	snapshot := discovery.NewSnapshot(oneFamily(found.endpoints, f.prefersIPv6()))
-	snapshot.LocalOnly = f.service != nil && f.service.Spec.InternalTrafficPolicy == kubeapi.PolicyLocal
+	found := collect(current, port, memo)
+	snapshot := &discovery.Snapshot{ // sorted as it has to be
+		Endpoints: values(oneFamily(found.endpoints, f.prefersIPv6())),
+		LocalOnly: f.service != nil && f.service.Spec.InternalTrafficPolicy == kubeapi.PolicyLocal,
+	}
 	refused := found.refusal()
 	switch {
 	case len(snapshot.Endpoints) > 0:
@@ -70,6 +75,18 @@ func (f *facts) currentSlices() []*kubeapi.EndpointSlice {
 	return current
 }
 
+// errEarlierSlices is the moment after a Service was deleted and made anew.
+var errEarlierSlices = errors.New("its EndpointSlices are still those of an earlier Service of that name")
+
+func (f *facts) allEarlier() bool {
+	for _, slice := range f.slices {
+		if !slices.ContainsFunc(slice.OwnerReferences, f.isEarlierService) {
+			return false
+		}
+	}
+	return true
+}
+
 func (f *facts) isEarlierService(owner kubeapi.OwnerReference) bool {
 	return owner.Kind == "Service" && owner.UID != f.service.UID
 }
@@ -81,110 +98,67 @@ func (f *facts) prefersIPv6() bool {
 
 // found is what slices hold for one port.
 type found struct {
-	endpoints []discovery.Endpoint
-	index     map[netip.AddrPort]int // where in endpoints the one of an address is
+	endpoints []*entry // sorted by address, with none twice
 	refused   []error
 	portless  int // endpoints in slices that lack the port
 }
 
-// collect joins slices that are sorted by name.
-func collect(current []*kubeapi.EndpointSlice, port portRule, allowLocal bool) found {
-	n := 0
-	for _, slice := range current {
-		n += len(slice.Endpoints)
+// collect joins slices.
+func collect(current []*kubeapi.EndpointSlice, port portRule, memo *memo) found {
+	var found found
+	for _, parsed := range memo.parse(current, port) {
+		found.refused = append(found.refused, parsed.refused...)
+		found.portless += parsed.portless
 	}
-	found := found{endpoints: make([]discovery.Endpoint, 0, n), index: make(map[netip.AddrPort]int, n)}
-	for _, slice := range current {
-		matched := false
-		for _, p := range tcpPorts(slice) {
-			if port.matches(p) {
-				matched = true
-				found.add(slice.Endpoints, p.number, allowLocal)
-			}
-		}
-		if !matched {
-			found.portless += len(slice.Endpoints)
+	found.endpoints = make([]*entry, 0, len(memo.sorted))
+	for _, e := range memo.sorted {
+		if last := len(found.endpoints) - 1; last < 0 || found.endpoints[last].Addr != e.Addr {
+			found.endpoints = append(found.endpoints, e)
 		}
 	}
 	return found
 }
 
-func (f *found) add(endpoints []kubeapi.Endpoint, port uint16, allowLocal bool) {
-	for i := range endpoints {
-		e := &endpoints[i]
-		if len(e.Addresses) == 0 {
-			continue
-		}
-		// The others are not used, by nobody: https://issue.k8s.io/106267
-		addr, err := parseAddr(e.Addresses[0], allowLocal)
-		if err != nil {
-			f.refused = append(f.refused, err)
-			continue
-		}
-		at := netip.AddrPortFrom(addr, port)
-		// The network may give a pod the address of one that is still
-		// terminating: https://issue.k8s.io/135266
-		terminating := isTrue(e.Conditions.Terminating, false)
-		switch known, exists := f.index[at]; {
-		case !exists:
-			f.index[at] = len(f.endpoints)
-			f.endpoints = append(f.endpoints, newEndpoint(at, e))
-		case !terminating:
-			f.endpoints[known] = newEndpoint(at, e)
-		}
+func byAddress(a, b *entry) int {
+	if c := a.Addr.Compare(b.Addr); c != 0 {
+		return c
 	}
+	return precedence(&a.Endpoint, &b.Endpoint)
 }
 
-func parseAddr(s string, allowLocal bool) (netip.Addr, error) {
-	addr, err := netip.ParseAddr(s)
+// precedence is negative if a rather than b counts where both have the same
+// address. One that is not terminating does before one that is: the network may
+// give a pod the address of one that still terminates
+// (https://issue.k8s.io/135266). Among several such kube-proxy takes any; here
+// it is one that is ready, so that an endpoint which moves from slice to slice
+// stays.
+func precedence(a, b *discovery.Endpoint) int {
 	switch {
-	case err != nil:
-		return addr, err
-	case addr.Zone() != "":
-		return addr, fmt.Errorf("address %v has a zone", addr)
+	case a.Terminating != b.Terminating:
+		return first(b.Terminating)
+	case a.Ready != b.Ready:
+		return first(a.Ready)
+	case a.Serving != b.Serving:
+		return first(a.Serving)
+	default:
+		return cmp.Or(cmp.Compare(b.UID, a.UID), cmp.Compare(a.Pod, b.Pod), cmp.Compare(a.Node, b.Node), cmp.Compare(a.Zone, b.Zone),
+			slices.Compare(a.Hints.Zones, b.Hints.Zones), slices.Compare(a.Hints.Nodes, b.Hints.Nodes))
 	}
-	addr = addr.Unmap()
-	if allowLocal {
-		return addr, nil
-	}
-	return addr, discovery.CheckAddr(addr)
 }
 
-// newEndpoint applies the meaning that KEP-1672 gives to absent conditions.
-func newEndpoint(at netip.AddrPort, e *kubeapi.Endpoint) discovery.Endpoint {
-	endpoint := discovery.Endpoint{
-		Addr:        at,
-		Node:        e.NodeName,
-		Zone:        e.Zone,
-		Ready:       isTrue(e.Conditions.Ready, true),
-		Serving:     isTrue(e.Conditions.Serving, true),
-		Terminating: isTrue(e.Conditions.Terminating, false),
+func first(yes bool) int {
+	if yes {
+		return -1
 	}
-	if ref := e.TargetRef; ref != nil {
-		endpoint.UID = ref.UID
-		if ref.Kind == "Pod" {
-			endpoint.Pod = ref.Name
-		}
-	}
-	if e.Hints != nil {
-		endpoint.Hints = discovery.Hints{Zones: names(e.Hints.ForZones), Nodes: names(e.Hints.ForNodes)}
-	}
-	return endpoint
+	return 1
 }
 
-func isTrue(condition *bool, absent bool) bool {
-	if condition == nil {
-		return absent
+func values(endpoints []*entry) []discovery.Endpoint {
+	copies := make([]discovery.Endpoint, len(endpoints))
+	for i, e := range endpoints {
+		copies[i] = e.Endpoint
 	}
-	return *condition
-}
-
-func names(hints []kubeapi.Hint) []string {
-	var names []string
-	for _, h := range hints {
-		names = append(names, h.Name)
-	}
-	return names
+	return copies
 }
 
 // refusal makes one error of all refused addresses.
@@ -203,12 +177,12 @@ func (f *found) refusal() error {
 // oneFamily returns the endpoints of one address family: a dual-stack pod is in
 // the slices of both, and would otherwise count twice. It is the preferred one,
 // or the other while it has usable endpoints and the preferred one has none.
-func oneFamily(all []discovery.Endpoint, ipv6 bool) []discovery.Endpoint {
-	isOther := func(e discovery.Endpoint) bool { return e.Addr.Addr().Is6() != ipv6 }
+func oneFamily(all []*entry, ipv6 bool) []*entry {
+	isOther := func(e *entry) bool { return e.Addr.Addr().Is6() != ipv6 }
 	if !slices.ContainsFunc(all, isOther) {
 		return all
 	}
-	var preferred, other []discovery.Endpoint
+	var preferred, other []*entry
 	for _, e := range all {
 		if isOther(e) {
 			other = append(other, e)
@@ -228,4 +202,4 @@ func oneFamily(all []discovery.Endpoint, ipv6 bool) []discovery.Endpoint {
 // usable reports whether kube-proxy would ever send traffic to e: to one that is
 // ready, or else to one that still serves while it terminates (KEP-1669). On
 // which node or in which zone it runs is left to discovery/topology.
-func usable(e discovery.Endpoint) bool { return e.Ready || e.Serving && e.Terminating }
+func usable(e *entry) bool { return e.Ready || e.Serving && e.Terminating }

@@ -63,7 +63,7 @@ func TestAbsentConditionsMeanReadyServingAndNotTerminating(t *testing.T) {
 		`{"ready":false,"serving":true,"terminating":true}`:  {false, true, true},
 		`{"ready":true,"serving":false,"terminating":false}`: {true, false, false},
 	} {
-		s, _ := merge(quiz, slicesOf(t, `{"endpoints":[{"addresses":["10.0.0.1"],"conditions":`+conditions+`}],`+grpc8080+`}`), false)
+		s, _ := merge(quiz, slicesOf(t, `{"endpoints":[{"addresses":["10.0.0.1"],"conditions":`+conditions+`}],`+grpc8080+`}`), &memo{})
 		if e := s.Endpoints[0]; [3]bool{e.Ready, e.Serving, e.Terminating} != want {
 			t.Errorf("%s: ready %v, serving %v, terminating %v", conditions, e.Ready, e.Serving, e.Terminating)
 		}
@@ -83,7 +83,7 @@ func TestWhatKubernetesGivesNoMeaningIsLeftOut(t *testing.T) {
 		"UDP":                `{"endpoints":[{"addresses":["10.0.0.1"]}],"ports":[{"name":"grpc","port":8080,"protocol":"UDP"}]}`,
 		"of another Service": `{"metadata":{"ownerReferences":[{"kind":"Service","uid":"before"}]},"endpoints":[{"addresses":["10.0.0.1"]}],` + grpc8080 + `}`,
 	} {
-		s, _ := merge(quiz, slicesOf(t, slice, `{"endpoints":[{"addresses":["10.0.0.2","10.0.0.3"]}],`+grpc8080+`}`).withService(), false)
+		s, _ := merge(quiz, slicesOf(t, slice, `{"endpoints":[{"addresses":["10.0.0.2","10.0.0.3"]}],`+grpc8080+`}`).withService(), &memo{})
 		if got := addresses(s); got != "10.0.0.2:8080" || s.Reason != nil {
 			t.Errorf("%s: %s, reason %v", name, got, s.Reason)
 		}
@@ -91,7 +91,7 @@ func TestWhatKubernetesGivesNoMeaningIsLeftOut(t *testing.T) {
 }
 
 func TestAnOwnerThatIsNoServiceDoesNotMatter(t *testing.T) {
-	s, _ := merge(quiz, slicesOf(t, `{"metadata":{"ownerReferences":[{"kind":"Endpoints","uid":"x"},{"kind":"Service","uid":"now"}]},"endpoints":[{"addresses":["10.0.0.1"]}],`+grpc8080+`}`).withService(), false)
+	s, _ := merge(quiz, slicesOf(t, `{"metadata":{"ownerReferences":[{"kind":"Endpoints","uid":"x"},{"kind":"Service","uid":"now"}]},"endpoints":[{"addresses":["10.0.0.1"]}],`+grpc8080+`}`).withService(), &memo{})
 	if got := addresses(s); got != "10.0.0.1:8080" {
 		t.Errorf("got %s", got)
 	}
@@ -102,7 +102,7 @@ func TestOfTwoEndpointsWithOneAddressTheOneThatStaysWins(t *testing.T) {
 	old := `{"endpoints":[{"addresses":["10.0.0.1"],"conditions":{"ready":false,"terminating":true},"targetRef":{"kind":"Pod","name":"old","uid":"1"}}],` + grpc8080 + `}`
 	young := `{"endpoints":[{"addresses":["::ffff:10.0.0.1"],"targetRef":{"kind":"Pod","name":"new","uid":"2"}}],` + grpc8080 + `}`
 	for name, f := range map[string]facts{"old first": slicesOf(t, old, young), "new first": slicesOf(t, young, old)} {
-		s, _ := merge(quiz, f, false)
+		s, _ := merge(quiz, f, &memo{})
 		if len(s.Endpoints) != 1 || s.Endpoints[0].Pod != "new" || s.Endpoints[0].UID != "2" {
 			t.Errorf("%s: %v", name, s.Endpoints)
 		}
@@ -123,7 +123,7 @@ func TestOneAddressFamilyIsUsed(t *testing.T) {
 		"only the second":   {slicesOf(t, v6).withService("IPv4", "IPv6"), "[2001:db8::1]:8080"},
 		"only IPv4":         {slicesOf(t, v4).withService("IPv6"), "10.0.0.1:8080"},
 	} {
-		if s, _ := merge(quiz, tc.facts, false); addresses(s) != tc.want {
+		if s, _ := merge(quiz, tc.facts, &memo{}); addresses(s) != tc.want {
 			t.Errorf("%s: %s", name, addresses(s))
 		}
 	}
@@ -151,7 +151,7 @@ func TestTheOtherAddressFamilyIsUsedWhileThePreferredOneHasNothingUsable(t *test
 			`{"endpoints":[{"addresses":["10.0.0.1"],"conditions":`+tc.v4+`}],`+grpc8080+`}`,
 			`{"addressType":"IPv6","endpoints":[{"addresses":["2001:db8::1"],"conditions":`+tc.v6+`}],`+grpc8080+`}`,
 		).withService("IPv4", "IPv6")
-		if s, _ := merge(quiz, f, false); addresses(s) != tc.want {
+		if s, _ := merge(quiz, f, &memo{}); addresses(s) != tc.want {
 			t.Errorf("IPv4 %s, IPv6 %s: %s, want %s", tc.v4, tc.v6, addresses(s), tc.want)
 		}
 	}
@@ -159,19 +159,19 @@ func TestTheOtherAddressFamilyIsUsedWhileThePreferredOneHasNothingUsable(t *test
 
 func TestAddressesThatNoPodHasAreRefusedUnlessAllowed(t *testing.T) {
 	f := slicesOf(t, `{"endpoints":[{"addresses":["127.0.0.1"]},{"addresses":["169.254.169.254"]},{"addresses":["0.0.0.0"]},{"addresses":["pod"]}],`+grpc8080+`}`)
-	s, refused := merge(quiz, f, false)
+	s, refused := merge(quiz, f, &memo{})
 	if len(s.Endpoints) > 0 || refused == nil {
 		t.Errorf("got %s, refused %v", addresses(s), refused)
 	}
 	if err := s.Unusable(quiz); !errors.Is(err, discovery.ErrNoEndpoints) || !strings.Contains(err.Error(), "4 addresses refused, such as this: ") {
 		t.Errorf("error: %v", err)
 	}
-	if s, _ = merge(quiz, f, true); !strings.Contains(addresses(s), "127.0.0.1:8080") {
+	if s, _ = merge(quiz, f, &memo{allowLocal: true}); !strings.Contains(addresses(s), "127.0.0.1:8080") {
 		t.Errorf("allowed, but got %s", addresses(s))
 	}
 	// Where others are left, they serve.
 	f.slices["b"] = slicesOf(t, `{"endpoints":[{"addresses":["10.0.0.1"]}],`+grpc8080+`}`).slices["a"]
-	if s, _ = merge(quiz, f, false); addresses(s) != "10.0.0.1:8080" || s.Reason != nil {
+	if s, _ = merge(quiz, f, &memo{}); addresses(s) != "10.0.0.1:8080" || s.Reason != nil {
 		t.Errorf("got %s, reason %v", addresses(s), s.Reason)
 	}
 }
@@ -224,10 +224,10 @@ func replay(random *rand.Rand, histories map[string][]*kubeapi.EndpointSlice) *d
 		}
 		sliceHandler{state}.Apply(kind, slice)
 		if random.IntN(3) == 0 {
-			merge(quiz, state.view(quiz).facts, false)
+			merge(quiz, state.view(quiz).facts, &memo{})
 		}
 	}
-	snapshot, _ := merge(quiz, state.view(quiz).facts, false)
+	snapshot, _ := merge(quiz, state.view(quiz).facts, &memo{})
 	return snapshot
 }
 
@@ -268,8 +268,8 @@ func FuzzMerge(f *testing.F) {
 		}
 		target := quiz
 		target.Port = discovery.Port{Name: portName, Number: portNumber}
-		s, _ := merge(target, known, false)
-		if again, _ := merge(target, known, false); !again.Equal(s) {
+		s, _ := merge(target, known, &memo{})
+		if again, _ := merge(target, known, &memo{}); !again.Equal(s) {
 			t.Fatal("the same facts gave two Snapshots")
 		}
 		check(t, s)

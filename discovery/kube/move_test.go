@@ -130,8 +130,8 @@ func TestAPortThatDoesNotComeBackIsAnErrorAfterAWhile(t *testing.T) {
 	})
 }
 
-// P4: these are answers, not moments.
-func TestNoPodsAndNoServiceCountAtOnce(t *testing.T) {
+// P4: this is an answer, not a moment.
+func TestNoPodsCountAtOnce(t *testing.T) {
 	moveIn(t, func(m *moving) {
 		m.service("rpc")
 		m.wants(settle, "10.0.0.1:8080 10.0.0.2:8080", discovery.ErrPortNotFound)
@@ -140,10 +140,22 @@ func TestNoPodsAndNoServiceCountAtOnce(t *testing.T) {
 		m.slice("a", "grpc", "10.0.0.1")
 		m.wants(settle, "", nil) // forgotten, and so not kept again
 	})
+}
+
+func TestTheEndpointsStayWhileTheServiceIsMadeAnew(t *testing.T) {
 	moveIn(t, func(m *moving) {
-		m.service("rpc")
-		m.wants(settle, "10.0.0.1:8080 10.0.0.2:8080", discovery.ErrPortNotFound)
 		serviceHandler{m.state}.Replace(nil)
+		m.wants(settle, "10.0.0.1:8080 10.0.0.2:8080", discovery.ErrServiceNotFound)
+		m.service("grpc")
+		m.wants(settle, "10.0.0.1:8080 10.0.0.2:8080", nil)
+	})
+}
+
+func TestAServiceThatStaysAwayIsAnErrorAfterAWhile(t *testing.T) {
+	moveIn(t, func(m *moving) {
+		serviceHandler{m.state}.Replace(nil)
+		m.wants(moveTime, "10.0.0.1:8080 10.0.0.2:8080", discovery.ErrServiceNotFound)
+		m.slice("c", "grpc", "10.0.0.3") // which the garbage collector has not reached
 		m.wants(settle, "", nil)
 		if !errors.Is(m.got.last.Reason, discovery.ErrServiceNotFound) {
 			m.Errorf("reason: %v", m.got.last.Reason)

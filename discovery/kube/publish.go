@@ -12,7 +12,7 @@ import (
 
 // settle is how long changes are gathered before they are published: a rollout
 // or a move of endpoints between slices comes as several events.
-const settle = 5 * time.Millisecond
+const settle = 2 * time.Millisecond
 
 // A publisher turns what the readers of one watch find into calls of a
 // receiver. It belongs to one goroutine.
@@ -22,7 +22,8 @@ type publisher struct {
 	envPortNames []string // see facts
 	state        *state
 	receiver     discovery.Receiver
-	allowLocal   bool // see Config.AllowLocalAddresses
+
+	memo memo
 
 	published int    // the version of the last Snapshot
 	failing   bool   // the last call was of receiver.Error
@@ -55,7 +56,7 @@ func (p *publisher) publish() (changed <-chan struct{}) {
 	view := p.state.view(p.target)
 	view.facts.envPortNames = p.envPortNames
 	if view.complete && (view.version != p.published || p.failing && view.err == nil) {
-		snapshot, refused := merge(p.target, view.facts, p.allowLocal)
+		snapshot, refused := merge(p.target, view.facts, &p.memo)
 		if refused != nil && refused.Error() != p.warned {
 			p.warned = refused.Error()
 			slog.Warn("sidestep: endpoints refused", "target", p.target.String(), "error", refused)
@@ -70,25 +71,32 @@ func (p *publisher) publish() (changed <-chan struct{}) {
 	return view.changed
 }
 
-// moveTime is how long the endpoints of a port that is no longer found are kept.
+// moveTime is how long the endpoints of a target that is no longer found are
+// kept.
 const moveTime = 5 * time.Second
 
-// A portMove bridges the moment in which a port has no endpoints because it is
-// being renamed, or its targetPort changed: the Service and its slices are
-// updated one after the other, and in between no slice has the port that the
-// Service names. kube-proxy rejects connections in that moment; here the last
-// endpoints are kept for as long as it may reasonably take.
+// A portMove bridges the moment in which a target has no endpoints because its
+// Service is being changed: a port is renamed, or its targetPort changed, or the
+// Service is deleted and made anew. The Service and its slices are updated one
+// after the other, and in between nothing fits. kube-proxy rejects connections
+// in that moment; here the last endpoints are kept for as long as it may
+// reasonably take.
 //
-// Only a port that is not found is waited for. That there are no pods, or no
-// Service, counts at once.
+// That there are no pods counts at once.
 type portMove struct {
-	last *discovery.Snapshot // what the port had, nil if nothing
+	last *discovery.Snapshot // what the target had, nil if nothing
 	over <-chan time.Time    // ends the keeping of last; nil when it is not being kept
+}
+
+// passing reports whether a Service that is being changed may be the reason for
+// there being no endpoints.
+func passing(reason error) bool {
+	return errors.Is(reason, discovery.ErrPortNotFound) || errors.Is(reason, discovery.ErrServiceNotFound) || errors.Is(reason, errEarlierSlices)
 }
 
 // bridge returns what to publish in place of the Snapshot s.
 func (m *portMove) bridge(s *discovery.Snapshot) *discovery.Snapshot {
-	if !errors.Is(s.Reason, discovery.ErrPortNotFound) {
+	if !passing(s.Reason) {
 		*m = portMove{}
 		if len(s.Endpoints) > 0 {
 			m.last = s
@@ -102,7 +110,7 @@ func (m *portMove) bridge(s *discovery.Snapshot) *discovery.Snapshot {
 		m.over = time.After(moveTime)
 	}
 	kept := *m.last
-	kept.Degraded = fmt.Errorf("what was found last, kept for %v in case the port is being moved: %w", moveTime, s.Reason)
+	kept.Degraded = fmt.Errorf("what was found last, kept for %v in case the Service is being changed: %w", moveTime, s.Reason)
 	return &kept
 }
 

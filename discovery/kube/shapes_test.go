@@ -26,7 +26,7 @@ func TestSlicesServeWhoeverMadeThem(t *testing.T) {
 		f := slicesOf(t, slice).withService()
 		for _, kind := range []string{"", "ClusterIP", "NodePort", "LoadBalancer"} {
 			f.service.Spec.Type = kind
-			if s, err := merge(quiz, f, false); addresses(s) != "10.0.0.1:8080" || s.Reason != nil || err != nil {
+			if s, err := merge(quiz, f, &memo{}); addresses(s) != "10.0.0.1:8080" || s.Reason != nil || err != nil {
 				t.Errorf("made by %s, for type %q: %s, reason %v, refused %v", name, kind, addresses(s), s.Reason, err)
 			}
 		}
@@ -39,14 +39,14 @@ func TestSlicesServeWhoeverMadeThem(t *testing.T) {
 func TestMirroredSlicesHaveOnlyTheConditionReady(t *testing.T) {
 	s, _ := merge(quiz, slicesOf(t, `{"endpoints":[
 		{"addresses":["192.0.2.1"],"conditions":{"ready":true}},
-		{"addresses":["192.0.2.2"],"conditions":{"ready":false}}],`+grpc8080+`}`).withService(), false)
+		{"addresses":["192.0.2.2"],"conditions":{"ready":false}}],`+grpc8080+`}`).withService(), &memo{})
 	if len(s.Endpoints) != 2 {
 		t.Fatalf("endpoints %v", s.Endpoints)
 	}
 	if e := s.Endpoints[0]; !e.Ready || !e.Serving || e.Terminating || e.Pod != "" || e.UID != "" {
 		t.Errorf("ready: %+v", e)
 	}
-	if e := s.Endpoints[1]; e.Ready || !e.Serving || e.Terminating || usable(e) {
+	if e := s.Endpoints[1]; e.Ready || !e.Serving || e.Terminating || usable(&entry{Endpoint: e}) {
 		t.Errorf("not ready: %+v", e)
 	}
 }
@@ -60,7 +60,7 @@ func TestAPortNameHasAnotherNumberInEachSlice(t *testing.T) {
 		`{"endpoints":[{"addresses":["10.0.0.3"]},{"addresses":["10.0.0.1"]}],"ports":[{"name":"http","port":6002},{"name":"grpc","port":6001}]}`,
 		`{"endpoints":[{"addresses":["10.0.0.4"]}],"ports":[{"name":"metrics","port":5001}]}`,
 	).withService()
-	if s, _ := merge(quiz, f, false); addresses(s) != "10.0.0.1:5001 10.0.0.1:6001 10.0.0.2:5001 10.0.0.3:6001" {
+	if s, _ := merge(quiz, f, &memo{}); addresses(s) != "10.0.0.1:5001 10.0.0.1:6001 10.0.0.2:5001 10.0.0.3:6001" {
 		t.Errorf("got %s", addresses(s))
 	}
 }
@@ -73,7 +73,7 @@ func TestAPortNeedsNeitherANameNorAProtocol(t *testing.T) {
 		f.service.Spec.Ports = []kubeapi.ServicePort{{Port: 80}}
 		target := quiz
 		target.Port = discovery.Port{Number: 80}
-		if s, _ := merge(target, f, false); addresses(s) != "10.0.0.1:8080" {
+		if s, _ := merge(target, f, &memo{}); addresses(s) != "10.0.0.1:8080" {
 			t.Errorf("%s: %s, reason %v", port, addresses(s), s.Reason)
 		}
 	}
@@ -90,7 +90,7 @@ func TestPlaceholdersSayThatThereAreNoPods(t *testing.T) {
 			for _, port := range []discovery.Port{{}, {Name: "grpc"}, {Number: 80}} {
 				target := quiz
 				target.Port = port
-				s, err := merge(target, f, false)
+				s, err := merge(target, f, &memo{})
 				if len(s.Endpoints) > 0 || s.Reason != nil || err != nil {
 					t.Errorf("%s, port %q, %s: %s, reason %v, refused %v", placeholder, port, name, addresses(s), s.Reason, err)
 				}
@@ -102,15 +102,15 @@ func TestPlaceholdersSayThatThereAreNoPods(t *testing.T) {
 // Without the Service its UID is unknown, and the slices are all there is to go by.
 func TestTheOwnerCountsOnlyIfTheServiceIsKnown(t *testing.T) {
 	before := `{"metadata":{"ownerReferences":[{"kind":"Service","uid":"before"}]},` + quiz0 + `}`
-	if s, _ := merge(quiz, slicesOf(t, before), false); addresses(s) != "10.0.0.1:8080" {
+	if s, _ := merge(quiz, slicesOf(t, before), &memo{}); addresses(s) != "10.0.0.1:8080" {
 		t.Errorf("Service not known: %s", addresses(s))
 	}
-	if s, _ := merge(quiz, slicesOf(t, before).withService(), false); len(s.Endpoints) > 0 || s.Reason != nil {
+	if s, _ := merge(quiz, slicesOf(t, before).withService(), &memo{}); len(s.Endpoints) > 0 || !errors.Is(s.Reason, discovery.ErrNoEndpoints) {
 		t.Errorf("another Service: %s, reason %v", addresses(s), s.Reason)
 	}
 	deleted := slicesOf(t, before)
 	deleted.serviceRead = true
-	if s, _ := merge(quiz, deleted, false); !errors.Is(s.Reason, discovery.ErrServiceNotFound) {
+	if s, _ := merge(quiz, deleted, &memo{}); !errors.Is(s.Reason, discovery.ErrServiceNotFound) {
 		t.Errorf("no Service: %s, reason %v", addresses(s), s.Reason)
 	}
 }

@@ -131,7 +131,7 @@ func (s *Source) Watch(ctx context.Context, target discovery.Target, r discovery
 		envPortNames: s.envPortNames(target),
 		state:        service.state,
 		receiver:     r,
-		allowLocal:   s.config.AllowLocalAddresses,
+		memo:         memo{allowLocal: s.config.AllowLocalAddresses},
 	}
 	p.run(ctx)
 }

@@ -103,7 +103,7 @@ func TestADeletedServiceHasNoEndpointsThoughItsSlicesLinger(t *testing.T) {
 	again := kubetest.ClusterIPService("kiada", "quiz", kubetest.Ports{"grpc": 80})
 	again.UID = "second"
 	server.SetService(again)
-	await(t, sub, "the new Service", func(v discovery.View) bool { return reason(v) == nil && text(v.Snapshot) == "-" })
+	await(t, sub, "the new Service", func(v discovery.View) bool { return errors.Is(reason(v), discovery.ErrNoEndpoints) })
 
 	slice.OwnerReferences[0].UID, slice.Name = "second", "quiz-b"
 	server.SetEndpointSlice(slice)
