@@ -151,6 +151,22 @@ func TestTheEndpointsStayWhileTheServiceIsMadeAnew(t *testing.T) {
 	})
 }
 
+func TestTheEndpointsStayUntilANewServiceHasItsSlices(t *testing.T) {
+	moveIn(t, func(m *moving) {
+		service := kubeapi.Service{
+			ObjectMeta: kubeapi.ObjectMeta{Name: "quiz", UID: "new"},
+			Spec:       kubeapi.ServiceSpec{Ports: []kubeapi.ServicePort{{Name: "grpc", Port: 80}}},
+		}
+		serviceHandler{m.state}.Replace([]kubeapi.Service{service})
+		sliceHandler{m.state}.Replace(nil)
+		m.wants(settle, "10.0.0.1:8080 10.0.0.2:8080", discovery.ErrNoEndpoints)
+		m.slice("c", "grpc", "10.0.0.3")
+		m.wants(settle, "10.0.0.3:8080", nil)
+		sliceHandler{m.state}.Replace(nil)
+		m.wants(settle, "", nil) // the same Service, scaled to zero
+	})
+}
+
 func TestAServiceThatStaysAwayIsAnErrorAfterAWhile(t *testing.T) {
 	moveIn(t, func(m *moving) {
 		serviceHandler{m.state}.Replace(nil)

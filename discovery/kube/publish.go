@@ -61,7 +61,7 @@ func (p *publisher) publish() (changed <-chan struct{}) {
 			p.warned = refused.Error()
 			slog.Warn("sidestep: endpoints refused", "target", p.target.String(), "error", refused)
 		}
-		p.receiver.Update(p.move.bridge(snapshot))
+		p.receiver.Update(p.move.bridge(p.target, snapshot, view.facts.serviceUID()))
 		p.published, p.failing = view.version, false
 	}
 	if view.err != nil {
@@ -82,9 +82,10 @@ const moveTime = 5 * time.Second
 // in that moment; here the last endpoints are kept for as long as it may
 // reasonably take.
 //
-// That there are no pods counts at once.
+// That a Service has no pods counts at once, unless it is another than before.
 type portMove struct {
 	last *discovery.Snapshot // what the target had, nil if nothing
+	uid  string              // of the Service that had it
 	over <-chan time.Time    // ends the keeping of last; nil when it is not being kept
 }
 
@@ -95,11 +96,12 @@ func passing(reason error) bool {
 }
 
 // bridge returns what to publish in place of the Snapshot s.
-func (m *portMove) bridge(s *discovery.Snapshot) *discovery.Snapshot {
-	if !passing(s.Reason) {
+func (m *portMove) bridge(target discovery.Target, s *discovery.Snapshot, uid string) *discovery.Snapshot {
+	madeAnew := len(s.Endpoints) == 0 && s.Reason == nil && uid != m.uid
+	if !passing(s.Reason) && !madeAnew {
 		*m = portMove{}
 		if len(s.Endpoints) > 0 {
-			m.last = s
+			m.last, m.uid = s, uid
 		}
 		return s
 	}
@@ -110,7 +112,7 @@ func (m *portMove) bridge(s *discovery.Snapshot) *discovery.Snapshot {
 		m.over = time.After(moveTime)
 	}
 	kept := *m.last
-	kept.Degraded = fmt.Errorf("what was found last, kept for %v in case the Service is being changed: %w", moveTime, s.Reason)
+	kept.Degraded = fmt.Errorf("what was found last, kept for %v in case the Service is being changed: %w", moveTime, s.Unusable(target))
 	return &kept
 }
 

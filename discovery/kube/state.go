@@ -24,6 +24,14 @@ type facts struct {
 	envPortNames []string
 }
 
+// serviceUID returns the UID of the Service, or "" if it is not known.
+func (f *facts) serviceUID() string {
+	if f.service == nil {
+		return ""
+	}
+	return f.service.UID
+}
+
 // state gathers facts from the two readers of a Service for those that publish
 // them. The objects in it are never changed.
 type state struct {
