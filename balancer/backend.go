@@ -17,7 +17,6 @@ type Backend struct {
 
 	endpoint atomic.Pointer[discovery.Endpoint]
 	inFlight atomic.Int64
-	picks    atomic.Uint64
 	reach    health.Reachability
 	left     atomic.Bool // no update names it any more
 }
@@ -38,9 +37,6 @@ func (b *Backend) Conn() Conn { return b.conn }
 // InFlight returns the number of requests that the backend has been picked for
 // and that are not done.
 func (b *Backend) InFlight() int64 { return b.inFlight.Load() }
-
-// Picks returns how many times the backend has been picked.
-func (b *Backend) Picks() uint64 { return b.picks.Load() }
 
 // Fit reports whether the backend is in rotation.
 func (b *Backend) Fit() bool { return b.reach.OK() && !b.left.Load() }
@@ -65,6 +61,5 @@ func (b *Backend) Observe(o health.Outcome) {
 
 func (b *Backend) start() *Backend {
 	b.inFlight.Add(1)
-	b.picks.Add(1)
 	return b
 }

@@ -355,9 +355,9 @@ func TestInFlightEndsAtZeroUnderChurn(t *testing.T) {
 			b.Update(endpoints(0, 10))
 			var picks atomic.Int64
 			var users sync.WaitGroup
-			seen := make([]map[*balancer.Backend]int64, 16)
+			seen := make([]map[*balancer.Backend]bool, 16)
 			for u := range seen {
-				seen[u] = map[*balancer.Backend]int64{}
+				seen[u] = map[*balancer.Backend]bool{}
 				users.Go(func() {
 					for i := range 2000 {
 						be, err := b.Pick(nil)
@@ -366,7 +366,7 @@ func TestInFlightEndsAtZeroUnderChurn(t *testing.T) {
 							return
 						}
 						picks.Add(1)
-						seen[u][be]++
+						seen[u][be] = true
 						outcome := health.Success
 						if i%50 == u {
 							outcome = health.Unreachable
@@ -382,15 +382,11 @@ func TestInFlightEndsAtZeroUnderChurn(t *testing.T) {
 				}
 			}
 			users.Wait()
-			total := map[*balancer.Backend]int64{}
 			for _, m := range seen {
-				for be, n := range m {
-					total[be] += n
-				}
-			}
-			for be, n := range total {
-				if be.InFlight() != 0 || be.Picks() != uint64(n) {
-					t.Errorf("%v: in flight %d, picks %d of %d", be.Endpoint(), be.InFlight(), be.Picks(), n)
+				for be := range m {
+					if be.InFlight() != 0 {
+						t.Errorf("%v: in flight %d", be.Endpoint(), be.InFlight())
+					}
 				}
 			}
 			if picks.Load() != 16*2000 {

@@ -249,15 +249,7 @@ func (p *targetParser) splitPort(s string) (string, Port, error) {
 	return host, port, nil
 }
 
-// ParsePort parses a port name or number.
-func ParsePort(s string) (Port, error) {
-	port, problem := parsePort(s)
-	if problem != "" {
-		return Port{}, fmt.Errorf("port %q: %s", s, problem)
-	}
-	return port, nil
-}
-
+// parsePort parses a port name or number.
 func parsePort(s string) (_ Port, problem string) {
 	if s == "" {
 		return Port{}, "no port after the colon"

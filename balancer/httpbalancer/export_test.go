@@ -36,10 +36,7 @@ func (t *Transport) Pools() int { return len(distinct(*t.pools.Load())) }
 // in-cluster one.
 func (t *Transport) AskDNSFirst() { t.askFirst = true }
 
-var (
-	NewBudget    = newBudget
-	SearchDomain = searchDomain
-)
+var NewBudget = newBudget
 
 // Deposit and Withdraw are the budget's.
 func (b *budget) Deposit()       { b.deposit() }

@@ -212,26 +212,6 @@ func TestOutsideAClusterTheDefaultLeavesAmbiguousHostsAlone(t *testing.T) {
 	mustFail(t, discovery.ErrUnavailable)(client.Get("http://quiz.kiada.svc"))
 }
 
-func TestTheSearchPathMakesTheNameThatDNSIsAskedFor(t *testing.T) {
-	const pod = "nameserver 10.96.0.10\nsearch kiada.svc.example.org svc.example.org example.org corp.net\noptions ndots:5\n"
-	for _, tt := range []struct {
-		config        string
-		withNamespace bool
-		want          string
-	}{
-		{pod, true, "svc.example.org"},
-		{pod, false, "kiada.svc.example.org"},
-		{"search svc.cluster.local.\n", true, "svc.cluster.local"},
-		{"nameserver 10.0.0.1\n", true, "svc.cluster.local"},
-		{"nameserver 10.0.0.1\n", false, ""},
-		{"search\n#\n", false, ""},
-	} {
-		if got := httpbalancer.SearchDomain(tt.config, tt.withNamespace); got != tt.want {
-			t.Errorf("%q, with namespace %v: %q, want %q", tt.config, tt.withNamespace, got, tt.want)
-		}
-	}
-}
-
 func TestTargetSaysWhichRequestsGoToAService(t *testing.T) {
 	pod := start(t, "quiz-0", nil)
 	target := discovery.Target{Scheme: discovery.SchemeKubernetes, Service: "quiz", Port: discovery.Port{Name: "http"}}

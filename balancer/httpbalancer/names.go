@@ -8,6 +8,9 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/sidestep-lb/sidestep/discovery"
+	"github.com/sidestep-lb/sidestep/discovery/dns"
 )
 
 const (
@@ -63,44 +66,12 @@ func lookupService(ctx context.Context, host string) (bool, error) {
 	if os.Getenv("KUBERNETES_SERVICE_HOST") == "" {
 		return false, nil // not in a pod, so whatever DNS there is knows no Services
 	}
-	config, err := os.ReadFile("/etc/resolv.conf")
-	if err != nil {
-		config = nil // Windows has none
-	}
-	domain := searchDomain(string(config), strings.Contains(host, "."))
-	if domain == "" {
-		return false, nil
-	}
-	_, err = net.DefaultResolver.LookupHost(ctx, host+"."+domain+".")
+	service, namespace, _ := strings.Cut(host, ".")
+	target := dns.System().Canonical(discovery.Target{Service: service, Namespace: namespace})
+	_, err := net.DefaultResolver.LookupHost(ctx, target.Host()+".")
 	var dnsError *net.DNSError
 	if errors.As(err, &dnsError) && dnsError.IsNotFound {
 		return false, nil
 	}
 	return err == nil, err
-}
-
-// searchDomain returns the entry of a pod's search path that makes a Service's
-// name of SERVICE.NAMESPACE or of SERVICE alone: svc.DOMAIN, or
-// NAMESPACE.svc.DOMAIN.
-func searchDomain(resolvConf string, withNamespace bool) string {
-	for line := range strings.Lines(resolvConf) {
-		fields := strings.Fields(line)
-		if len(fields) == 0 || fields[0] != "search" {
-			continue
-		}
-		for _, entry := range fields[1:] {
-			entry = strings.TrimSuffix(entry, ".")
-			namespace, rest, _ := strings.Cut(entry, ".")
-			switch {
-			case withNamespace && namespace == "svc":
-				return entry
-			case !withNamespace && namespace != "svc" && strings.HasPrefix(rest, "svc."):
-				return entry
-			}
-		}
-	}
-	if withNamespace {
-		return "svc.cluster.local"
-	}
-	return ""
 }
