@@ -2,6 +2,7 @@ package balancer
 
 import (
 	"sync/atomic"
+	"time"
 
 	"github.com/sidestep-lb/sidestep/discovery"
 	"github.com/sidestep-lb/sidestep/health"
@@ -10,16 +11,33 @@ import (
 // A Backend is an endpoint plus its live state. It stays the same one, with its
 // requests in flight and its health, for as long as updates name the endpoint.
 type Backend struct {
+	// What picks look at; a cache line.
+	flags    atomic.Uint32
+	weight   atomic.Uint32 // one at least
+	pending  load          // requests that wait for their answer
+	open     atomic.Int64  // requests that have an answer and are not done
+	estimate estimate
+	joined   int64 // when it came, for slow start; read-only
+
 	// Set at the start and read-only.
 	balancer *Balancer
 	rank     uint64 // its place in this client's order of the backends
 	conn     Conn   // set before the first pick
 
-	endpoint atomic.Pointer[discovery.Endpoint]
-	inFlight atomic.Int64
-	reach    health.Reachability
-	left     atomic.Bool // no update names it any more
+	endpoint   atomic.Pointer[discovery.Endpoint]
+	record     health.Record
+	generation uint64 // of the update that named it last; guarded by the Balancer's mu
 }
+
+// The flags of a backend. Without any of them, it is picked like all others.
+const (
+	unreachable uint32 = 1 << iota // its connection or dial failed
+	ejected                        // it failed too often
+	left                           // no update names it any more
+	denied                         // it should be ejected, but too many are
+	unproven                       // it has never answered
+	warming                        // it is in slow start
+)
 
 // A Conn is what an adapter keeps for a backend: its connections.
 type Conn interface {
@@ -36,30 +54,52 @@ func (b *Backend) Conn() Conn { return b.conn }
 
 // InFlight returns the number of requests that the backend has been picked for
 // and that are not done.
-func (b *Backend) InFlight() int64 { return b.inFlight.Load() }
+func (b *Backend) InFlight() int64 { return b.pending.count() + b.open.Load() }
+
+// Weight returns the weight of the backend's endpoint, one at least.
+func (b *Backend) Weight() uint32 { return b.weight.Load() }
 
 // Fit reports whether the backend is in rotation.
-func (b *Backend) Fit() bool { return b.reach.OK() && !b.left.Load() }
+func (b *Backend) Fit() bool { return !b.is(unreachable | ejected | left) }
+
+// Reachable reports whether the backend could be reached when that was last
+// tried.
+func (b *Backend) Reachable() bool { return !b.is(unreachable) }
 
 // Left reports whether the backend's endpoint is gone from the target.
-func (b *Backend) Left() bool { return b.left.Load() }
+func (b *Backend) Left() bool { return b.is(left) }
 
-// Done ends a request that the backend was picked for. It is to be called
-// exactly once for each pick.
-func (b *Backend) Done(o health.Outcome) {
-	b.inFlight.Add(-1)
-	b.Observe(o)
-}
+func (b *Backend) is(flags uint32) bool { return b.flags.Load()&flags != 0 }
+
+// set sets a flag and reports whether it was not set before.
+func (b *Backend) set(flag uint32) bool { return b.flags.Or(flag)&flag == 0 }
+
+// unset takes back a flag and reports whether it was set before.
+func (b *Backend) unset(flag uint32) bool { return b.flags.And(^flag)&flag != 0 }
 
 // Observe tells the backend's health what an adapter learned without a
-// request: that a connection was made or lost.
+// request: that a connection was made or lost. Other outcomes than Success and
+// Unreachable mean nothing here.
 func (b *Backend) Observe(o health.Outcome) {
-	if b.reach.Observe(o) && !b.left.Load() {
+	changed := false
+	switch o {
+	case health.Success:
+		changed = b.is(unreachable) && b.unset(unreachable)
+	case health.Unreachable:
+		changed = b.set(unreachable)
+	}
+	if changed && !b.Left() {
 		b.balancer.fitnessChanged(b)
 	}
 }
 
-func (b *Backend) start() *Backend {
-	b.inFlight.Add(1)
-	return b
+// share returns which part of its share a backend in slow start should get.
+func (b *Backend) share(now int64) float64 {
+	window := b.balancer.slowStart
+	age := time.Duration(now - b.joined)
+	if age >= window {
+		b.unset(warming)
+		return 1
+	}
+	return health.SlowStart(age, window)
 }

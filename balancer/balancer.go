@@ -1,9 +1,7 @@
 package balancer
 
 import (
-	"cmp"
 	"errors"
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -11,7 +9,6 @@ import (
 	"time"
 
 	"github.com/sidestep-lb/sidestep/discovery"
-	"github.com/sidestep-lb/sidestep/health"
 )
 
 // Errors of Pick.
@@ -20,6 +17,9 @@ var (
 	ErrEmpty = errors.New("no backends")
 	// ErrNoneFit says that there are backends and none is fit.
 	ErrNoneFit = errors.New("no backend is fit")
+	// ErrBusy says that each backend that is fit has as many requests in flight
+	// as Config.MaxInFlight allows.
+	ErrBusy = errors.New("all backends have as many requests in flight as they may have")
 )
 
 // Hooks are what an adapter brings to a Balancer. Connect is required.
@@ -33,11 +33,14 @@ type Hooks struct {
 	// open).
 	ConnectFirst bool
 	// FitnessChanged, if set, is called when a backend left the rotation or
-	// came back. It must not block.
+	// came back. It must neither block nor call the Balancer.
 	FitnessChanged func(b *Backend)
 	// Published, if set, is called after each change of the rotation, by one
 	// goroutine at a time. It must not call the Balancer, except for Pick.
 	Published func()
+	// Now returns nanoseconds since some moment. The default is the monotonic
+	// clock's.
+	Now func() int64
 	// Random is the source of chance, 64 bits a call, for use by many
 	// goroutines. The default is math/rand/v2's.
 	Random func() uint64
@@ -54,26 +57,35 @@ const publishInterval = 5 * time.Millisecond
 // A Balancer holds the backends of one target and picks among them.
 type Balancer struct {
 	// Set at the start and read-only.
-	hooks  Hooks
-	policy policy
+	hooks     Hooks
+	config    Config
+	policy    namedPolicy
+	slowStart time.Duration // 0 is none
 
 	rotation atomic.Pointer[rotation]
+	probe    atomic.Pointer[Backend] // is ejected and gets the next request, see ejection.go
+	mean     estimate                // of the latencies of all backends
 
-	mu       sync.Mutex
-	backends map[discovery.Identity]*Backend // guarded by mu
-	ordered  []*Backend                      // the same, in this client's order; never changed in place; guarded by mu
-	due      bool                            // the rotation is out of date; guarded by mu
-	pausing  bool                            // a call of publishDue is on its way; guarded by mu
-	closed   bool                            // guarded by mu
+	mu         sync.Mutex
+	backends   map[discovery.Identity]*Backend // guarded by mu
+	listed     []*Backend                      // the same, in the order of the last update; guarded by mu
+	ordered    []*Backend                      // the same, in this client's order; never changed in place; guarded by mu
+	generation uint64                          // of the last update; guarded by mu
+	due        bool                            // the rotation is out of date; guarded by mu
+	pausing    bool                            // a call of publishDue is on its way; guarded by mu
+	closed     bool                            // guarded by mu
+	ejected    int                             // how many backends are; guarded by mu
+	toProbe    []*Backend                      // after probe; guarded by mu
+	pardoned   int64                           // until when none is ejected; guarded by mu
 
 	publishing sync.Mutex // held while a rotation is made and announced; taken before mu
 }
 
 // A rotation is the set that picks are made from. It never changes.
 type rotation struct {
-	picker   picker     // nil if there is nothing to pick from
+	picker   Picker     // nil if there is nothing to pick from
 	backends []*Backend // what picker picks from
-	open     bool       // none is fit, so all are used
+	ignore   uint32     // flags that do not count, because none is without them
 	err      error      // why there is no picker
 }
 
@@ -83,6 +95,10 @@ func New(config Config, hooks Hooks) (*Balancer, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
+	if hooks.Now == nil {
+		start := time.Now()
+		hooks.Now = func() int64 { return int64(time.Since(start)) }
+	}
 	if hooks.Random == nil {
 		hooks.Random = rand.Uint64
 	}
@@ -90,9 +106,11 @@ func New(config Config, hooks Hooks) (*Balancer, error) {
 		hooks.AfterFunc = func(d time.Duration, f func()) { time.AfterFunc(d, f) }
 	}
 	b := &Balancer{
-		hooks:    hooks,
-		policy:   policies[config.policy()](hooks.Random),
-		backends: make(map[discovery.Identity]*Backend),
+		hooks:     hooks,
+		config:    config,
+		policy:    config.newPolicy(hooks.Random),
+		slowStart: config.slowStart(),
+		backends:  make(map[discovery.Identity]*Backend),
 	}
 	b.rotation.Store(&rotation{err: ErrEmpty})
 	return b, nil
@@ -102,13 +120,13 @@ func New(config Config, hooks Hooks) (*Balancer, error) {
 // that it held before keep their state; those of the others leave, get no new
 // request, and drain. The Balancer owns the slice from then on.
 func (b *Balancer) Update(endpoints []discovery.Endpoint) {
-	left, changed := b.replace(endpoints)
+	gone, changed := b.replace(endpoints)
 	if !changed {
 		return
 	}
 	b.publish() // before anybody leaves, so that picks always find somebody
-	for _, be := range left {
-		be.left.Store(true)
+	for _, be := range gone {
+		be.set(left)
 		be.conn.Drain()
 	}
 }
@@ -117,11 +135,12 @@ func (b *Balancer) Update(endpoints []discovery.Endpoint) {
 // and no hook is called any more.
 func (b *Balancer) Close() {
 	b.mu.Lock()
-	closed, left := b.closed, b.ordered
+	closed, gone := b.closed, b.ordered
 	b.closed = true
-	b.backends, b.ordered = nil, nil
-	for _, be := range left {
-		be.left.Store(true)
+	b.backends, b.listed, b.ordered, b.toProbe = nil, nil, nil, nil
+	b.probe.Store(nil)
+	for _, be := range gone {
+		be.set(left)
 	}
 	b.mu.Unlock()
 	if closed {
@@ -130,53 +149,9 @@ func (b *Balancer) Close() {
 	b.publishing.Lock() // waits for the last call of a hook
 	b.rotation.Store(&rotation{err: ErrEmpty})
 	b.publishing.Unlock()
-	for _, be := range left {
+	for _, be := range gone {
 		be.conn.Drain()
 	}
-}
-
-// replace returns the backends that are to leave, and whether any came or leave.
-func (b *Balancer) replace(endpoints []discovery.Endpoint) (left []*Backend, changed bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return nil, false
-	}
-	keep := make(map[discovery.Identity]*Backend, len(endpoints))
-	for i := range endpoints {
-		e := &endpoints[i]
-		be := keep[e.Identity()] // named twice?
-		if be == nil {
-			be = b.backends[e.Identity()]
-		}
-		if be == nil {
-			be = b.newBackend(e)
-			changed = true
-		}
-		be.endpoint.Store(e)
-		keep[e.Identity()] = be
-	}
-	for id, be := range b.backends {
-		if keep[id] == nil {
-			left = append(left, be)
-			changed = true
-		}
-	}
-	if changed {
-		b.backends = keep
-		b.ordered = slices.SortedFunc(maps.Values(keep), func(x, y *Backend) int { return cmp.Compare(x.rank, y.rank) })
-	}
-	return left, changed
-}
-
-func (b *Balancer) newBackend(e *discovery.Endpoint) *Backend {
-	be := &Backend{balancer: b, rank: b.hooks.Random()}
-	be.endpoint.Store(e)
-	if b.hooks.ConnectFirst {
-		be.reach.Observe(health.Unreachable)
-	}
-	be.conn = b.hooks.Connect(be)
-	return be
 }
 
 // Backends returns the present backends in this client's order. The caller
@@ -190,15 +165,19 @@ func (b *Balancer) Backends() []*Backend {
 // fitnessChanged sees to it that a new rotation is published soon. Picks pass
 // over a backend that has become unfit before that, too.
 func (b *Balancer) fitnessChanged(be *Backend) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.rotationDue(be)
+}
+
+// rotationDue is fitnessChanged with mu held.
+func (b *Balancer) rotationDue(be *Backend) {
 	if b.hooks.FitnessChanged != nil {
 		b.hooks.FitnessChanged(be)
 	}
-	b.mu.Lock()
 	b.due = true
-	start := !b.pausing && !b.closed
-	b.pausing = b.pausing || start
-	b.mu.Unlock()
-	if start {
+	if !b.pausing && !b.closed {
+		b.pausing = true
 		b.hooks.AfterFunc(0, b.publishDue)
 	}
 }
@@ -237,18 +216,30 @@ func (b *Balancer) rotate(all []*Backend) *rotation {
 	if len(all) == 0 {
 		return &rotation{err: ErrEmpty}
 	}
-	fit := make([]*Backend, 0, len(all))
-	for _, be := range all {
-		if be.Fit() {
-			fit = append(fit, be)
+	if fit := without(all, unreachable|ejected); len(fit) > 0 {
+		return &rotation{picker: b.policy.Picker(fit), backends: fit}
+	}
+	if reachable := without(all, unreachable); len(reachable) > 0 {
+		return &rotation{picker: b.policy.Picker(reachable), backends: reachable, ignore: ejected}
+	}
+	if b.hooks.ConnectFirst {
+		return &rotation{err: ErrNoneFit}
+	}
+	return &rotation{picker: b.policy.Picker(all), backends: all, ignore: unreachable | ejected}
+}
+
+// without returns the backends that have none of the flags: the same slice if
+// that is all.
+func without(all []*Backend, flags uint32) []*Backend {
+	first := slices.IndexFunc(all, func(be *Backend) bool { return be.is(flags) })
+	if first < 0 {
+		return all
+	}
+	rest := append(make([]*Backend, 0, len(all)-1), all[:first]...)
+	for _, be := range all[first+1:] {
+		if !be.is(flags) {
+			rest = append(rest, be)
 		}
 	}
-	switch {
-	case len(fit) > 0:
-		return &rotation{picker: b.policy.picker(fit), backends: fit}
-	case b.hooks.ConnectFirst:
-		return &rotation{err: ErrNoneFit}
-	default:
-		return &rotation{picker: b.policy.picker(all), backends: all, open: true}
-	}
+	return rest
 }

@@ -49,13 +49,21 @@ func newBalancer(t testing.TB, policy string, hooks balancer.Hooks) *balancer.Ba
 	return b
 }
 
-func pick(t testing.TB, b *balancer.Balancer, tried ...*balancer.Backend) *balancer.Backend {
+// A request is one that was picked for.
+type request struct {
+	*balancer.Backend
+	pick balancer.Pick
+}
+
+func (r *request) Done(o health.Outcome) { r.pick.Done(balancer.Result{Outcome: o}) }
+
+func pick(t testing.TB, b *balancer.Balancer, tried ...*balancer.Backend) *request {
 	t.Helper()
-	be, err := b.Pick(tried)
+	p, err := b.Pick(balancer.Request{Tried: tried})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return be
+	return &request{p.Backend(), p}
 }
 
 func TestAnUnknownPolicyIsAnErrorThatNamesTheField(t *testing.T) {
@@ -63,7 +71,7 @@ func TestAnUnknownPolicyIsAnErrorThatNamesTheField(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, part := range []string{"policy", `"fastest"`, "least_request, round_robin"} {
+	for _, part := range []string{"policy", `"fastest"`, "adaptive, least_request"} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("error %q lacks %q", err, part)
 		}
@@ -76,7 +84,7 @@ func TestRoundRobinGivesEachItsTurn(t *testing.T) {
 	counts := map[*balancer.Backend]int{}
 	for range 7 * 100 {
 		be := pick(t, b)
-		counts[be]++
+		counts[be.Backend]++
 		be.Done(health.Success)
 	}
 	for be, n := range counts {
@@ -119,7 +127,7 @@ func TestLeastRequestNeverTakesTheBusierOfTwo(t *testing.T) {
 	hung := pick(t, b)
 	for range 1000 {
 		be := pick(t, b)
-		if be == hung {
+		if be.Backend == hung.Backend {
 			t.Fatal("picked the backend that hangs")
 		}
 		be.Done(health.Success)
@@ -132,7 +140,7 @@ func TestLeastRequestDrawsEvenly(t *testing.T) {
 	counts := map[*balancer.Backend]int{}
 	for range 20_000 {
 		be := pick(t, b)
-		counts[be]++
+		counts[be.Backend]++
 		be.Done(health.Success)
 	}
 	for be, n := range counts { // σ ≈ 42
@@ -171,7 +179,7 @@ func TestTheSameAddressUnderANewUIDIsANewBackend(t *testing.T) {
 	again := endpoints(0, 1)
 	again[0].UID = "two"
 	b.Update(again)
-	if second := pick(t, b); second == first || !first.Left() || second.InFlight() != 1 {
+	if second := pick(t, b); second.Backend == first.Backend || !first.Left() || second.InFlight() != 1 {
 		t.Error("a pod with a reused address inherited the state of the old one")
 	}
 }
@@ -187,12 +195,12 @@ func TestABackendThatLeftIsDrainedOnceAndNotPicked(t *testing.T) {
 		t.Errorf("drained %d times, left %t; want once", n, gone.Left())
 	}
 	for range 100 {
-		if pick(t, b) == gone {
+		if pick(t, b).Backend == gone {
 			t.Fatal("picked a backend that left")
 		}
 	}
 	b.Update(nil)
-	if _, err := b.Pick(nil); !errors.Is(err, balancer.ErrEmpty) {
+	if _, err := b.Pick(balancer.Request{}); !errors.Is(err, balancer.ErrEmpty) {
 		t.Errorf("Pick: %v, want ErrEmpty", err)
 	}
 }
@@ -206,7 +214,7 @@ func TestAnUnfitBackendIsPassedOverAtOnce(t *testing.T) {
 			bad.Done(health.Unreachable)
 			for range 100 {
 				be := pick(t, b)
-				if be == bad {
+				if be.Backend == bad.Backend {
 					t.Fatal("picked a backend right after it became unfit")
 				}
 				be.Done(health.Success)
@@ -215,7 +223,7 @@ func TestAnUnfitBackendIsPassedOverAtOnce(t *testing.T) {
 			waitFor(t, "it to come back", func() bool {
 				be := pick(t, b)
 				be.Done(health.Neutral)
-				return be == bad
+				return be.Backend == bad.Backend
 			})
 		})
 	}
@@ -229,7 +237,7 @@ func TestWhenNoneIsFitAllAreUsed(t *testing.T) {
 	}
 	seen := map[*balancer.Backend]bool{}
 	waitFor(t, "all to be used", func() bool {
-		seen[pick(t, b)] = true
+		seen[pick(t, b).Backend] = true
 		return len(seen) == 3
 	})
 }
@@ -237,17 +245,17 @@ func TestWhenNoneIsFitAllAreUsed(t *testing.T) {
 func TestConnectFirstPicksNoneBeforeItIsConnected(t *testing.T) {
 	b := newBalancer(t, "", balancer.Hooks{ConnectFirst: true})
 	b.Update(endpoints(0, 3))
-	if _, err := b.Pick(nil); !errors.Is(err, balancer.ErrNoneFit) {
+	if _, err := b.Pick(balancer.Request{}); !errors.Is(err, balancer.ErrNoneFit) {
 		t.Fatalf("Pick: %v, want ErrNoneFit", err)
 	}
 	ready := b.Backends()[1]
 	ready.Observe(health.Success)
 	waitFor(t, "a pick", func() bool {
-		be, err := b.Pick(nil)
-		return err == nil && be == ready
+		be, err := b.Pick(balancer.Request{})
+		return err == nil && be.Backend() == ready
 	})
 	ready.Observe(health.Unreachable)
-	if _, err := b.Pick(nil); !errors.Is(err, balancer.ErrNoneFit) {
+	if _, err := b.Pick(balancer.Request{}); !errors.Is(err, balancer.ErrNoneFit) {
 		t.Errorf("Pick: %v, want ErrNoneFit", err)
 	}
 }
@@ -258,9 +266,9 @@ func TestTriedBackendsAreNotPickedAgain(t *testing.T) {
 		b.Update(endpoints(0, 20))
 		var tried []*balancer.Backend
 		for range 20 {
-			tried = append(tried, pick(t, b, tried...))
+			tried = append(tried, pick(t, b, tried...).Backend)
 		}
-		if _, err := b.Pick(tried); !errors.Is(err, balancer.ErrNoneFit) {
+		if _, err := b.Pick(balancer.Request{Tried: tried}); !errors.Is(err, balancer.ErrNoneFit) {
 			t.Errorf("%s: Pick after all were tried: %v, want ErrNoneFit", policy, err)
 		}
 		seen := map[*balancer.Backend]bool{}
@@ -287,7 +295,7 @@ func TestABurstOfChangesIsPublishedTogether(t *testing.T) {
 		}
 		seen := map[*balancer.Backend]bool{}
 		for range 20_000 {
-			seen[pick(t, b)] = true
+			seen[pick(t, b).Backend] = true
 		}
 		if len(seen) != 1000 {
 			t.Errorf("%d of 1000 fit backends are picked", len(seen))
@@ -322,7 +330,7 @@ func TestNothingHappensAfterClose(t *testing.T) {
 		if published.Load() != before {
 			t.Error("published after Close")
 		}
-		if _, err := b.Pick(nil); !errors.Is(err, balancer.ErrEmpty) {
+		if _, err := b.Pick(balancer.Request{}); !errors.Is(err, balancer.ErrEmpty) {
 			t.Errorf("Pick: %v, want ErrEmpty", err)
 		}
 		for _, be := range all {
@@ -338,8 +346,8 @@ func TestThePickAllocatesNothing(t *testing.T) {
 		b := newBalancer(t, policy, balancer.Hooks{})
 		b.Update(endpoints(0, 100))
 		if n := testing.AllocsPerRun(1000, func() {
-			be, _ := b.Pick(nil)
-			be.Done(health.Success)
+			p, _ := b.Pick(balancer.Request{})
+			p.Done(balancer.Result{Outcome: health.Success})
 		}); n != 0 {
 			t.Errorf("%s: %v allocations per pick", policy, n)
 		}
@@ -360,18 +368,18 @@ func TestInFlightEndsAtZeroUnderChurn(t *testing.T) {
 				seen[u] = map[*balancer.Backend]bool{}
 				users.Go(func() {
 					for i := range 2000 {
-						be, err := b.Pick(nil)
+						p, err := b.Pick(balancer.Request{})
 						if err != nil {
 							t.Errorf("Pick: %v", err)
 							return
 						}
 						picks.Add(1)
-						seen[u][be] = true
+						seen[u][p.Backend()] = true
 						outcome := health.Success
 						if i%50 == u {
 							outcome = health.Unreachable
 						}
-						be.Done(outcome)
+						p.Done(balancer.Result{Outcome: outcome})
 					}
 				})
 			}
@@ -413,8 +421,8 @@ func BenchmarkPick(b *testing.B) {
 				lb.Update(endpoints(0, n))
 				b.ReportAllocs()
 				for b.Loop() {
-					be, _ := lb.Pick(nil)
-					be.Done(health.Success)
+					p, _ := lb.Pick(balancer.Request{})
+					p.Done(balancer.Result{Outcome: health.Success})
 				}
 			})
 		}

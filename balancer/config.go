@@ -1,37 +1,110 @@
 package balancer
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // The policies that a Config may name.
 const (
+	// Adaptive draws three backends and takes the one where the request should
+	// be done first, by latency, failures and requests in flight.
+	Adaptive = "adaptive"
+	// LeastRequest draws two different backends, or Config.Choices, and takes
+	// the one with the fewest requests in flight, for its weight.
+	LeastRequest = "least_request"
+	// Random draws a backend.
+	Random = "random"
 	// RoundRobin gives each backend in rotation its turn.
 	RoundRobin = "round_robin"
-	// LeastRequest draws two different backends and takes the one with fewer
-	// requests in flight.
-	LeastRequest = "least_request"
 )
 
 // Config says how to balance. The zero value is ready to use. As JSON it is the
 // configuration of gRPC's load-balancing policy "sidestep".
 type Config struct {
-	// Policy is the rule of the pick. The default is LeastRequest.
+	// Policy is the rule of the pick. The default is Adaptive.
 	Policy string `json:"policy,omitempty"`
+	// NewPolicy, if set, makes a policy of the program's own, and Policy is not
+	// used. Random is the source of chance that it should use.
+	NewPolicy func(random func() uint64) Policy `json:"-"`
+	// Choices is how many backends LeastRequest draws, 2 to 10. The default is 2.
+	Choices int `json:"choices,omitempty"`
+	// ActiveRequestBias says how much LeastRequest heeds requests in flight where
+	// backends have weights: not at all near 0, in proportion at 1, the default.
+	ActiveRequestBias float64 `json:"activeRequestBias,omitempty"`
+	// MaxInFlight is how many requests of this client a backend may have in
+	// flight; when all that are fit have as many, a request fails. The default,
+	// 0, is no limit.
+	MaxInFlight int `json:"maxInFlight,omitempty"`
+	// MaxEjectedPercent is how many of the backends may be ejected at once for
+	// their failures, see package health; it is never all of them. The default
+	// is 50. A negative value is to eject none.
+	MaxEjectedPercent int `json:"maxEjectedPercent,omitempty"`
+	// SlowStart is how long a backend that joins others gets less than its share
+	// of the requests: a tenth at first, then in proportion to the time. The
+	// default is 30 s. A negative value is not to do that.
+	SlowStart Duration `json:"slowStart,omitempty"`
 }
+
+const (
+	defaultMaxEjectedPercent = 50
+	defaultSlowStart         = 30 * time.Second
+)
 
 // Validate returns an error that names the field whose value is impossible.
 func (c Config) Validate() error {
-	if _, ok := policies[c.policy()]; !ok {
-		return fmt.Errorf("balancer config: policy: %q is unknown; known are %s", c.Policy, strings.Join(Policies(), ", "))
+	fail := func(field, problem string) error { return fmt.Errorf("balancer config: %s: %s", field, problem) }
+	switch _, known := policies[c.policy()]; {
+	case !known:
+		return fail("policy", fmt.Sprintf("%q is unknown; known are %s", c.Policy, strings.Join(Policies(), ", ")))
+	case c.Choices != 0 && (c.Choices < 2 || c.Choices > maxChoices):
+		return fail("choices", "want 2 to 10")
+	case c.ActiveRequestBias < 0 || c.ActiveRequestBias > 100:
+		return fail("activeRequestBias", "want 0 to 100")
+	case c.MaxInFlight < 0:
+		return fail("maxInFlight", "it is negative")
+	case c.MaxEjectedPercent > 100:
+		return fail("maxEjectedPercent", "want 100 at most")
 	}
 	return nil
 }
 
-func (c Config) policy() string {
+func (c *Config) policy() string {
 	if c.Policy == "" {
-		return LeastRequest
+		return Adaptive
 	}
 	return c.Policy
+}
+
+func (c *Config) newPolicy(random func() uint64) namedPolicy {
+	if c.NewPolicy != nil {
+		return namedPolicy{c.NewPolicy(random), true}
+	}
+	return policies[c.policy()](c, random)
+}
+
+func (c *Config) slowStart() time.Duration {
+	if c.SlowStart == 0 {
+		return defaultSlowStart
+	}
+	return max(time.Duration(c.SlowStart), 0)
+}
+
+// A Duration is a time.Duration that is written in JSON like "1.5s".
+type Duration time.Duration
+
+// MarshalJSON implements json.Marshaler.
+func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(time.Duration(d).String()) }
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (d *Duration) UnmarshalJSON(text []byte) error {
+	var s string
+	if err := json.Unmarshal(text, &s); err != nil {
+		return fmt.Errorf("a duration is written like \"1.5s\": %w", err)
+	}
+	parsed, err := time.ParseDuration(s)
+	*d = Duration(parsed)
+	return err
 }

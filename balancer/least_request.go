@@ -1,39 +1,102 @@
 package balancer
 
-// leastRequest draws two backends and takes the one with fewer requests in
-// flight (power of two choices). It draws without replacement, as Finagle does
-// and gRFC A48 does not: otherwise a backend that hangs still gets 1/n² of all
-// requests, a quarter of them when there are two.
-type leastRequest struct{ random func() uint64 }
+import "math"
 
-func newLeastRequest(random func() uint64) policy { return leastRequest{random} }
+// leastRequest draws some backends, two unless told otherwise, and takes the
+// one with the fewest requests in flight (power of two choices). It draws
+// without replacement, as Finagle does and gRFC A48 does not: otherwise a
+// backend that hangs still gets 1/n² of all requests, a quarter of them when
+// there are two.
+//
+// Where weights differ, the one with the most weight per request wins: the
+// weight over (in flight + 1) to the power of the bias, as in Envoy.
+type leastRequest struct {
+	choices uint32
+	bias    float64
+}
 
-func (p leastRequest) picker(backends []*Backend) picker {
-	return &leastRequestPicker{random: p.random, backends: backends}
+// The bounds of gRFC A48.
+const (
+	defaultChoices = 2
+	maxChoices     = 10
+)
+
+func newLeastRequest(c *Config, _ func() uint64) namedPolicy {
+	p := leastRequest{choices: defaultChoices, bias: 1}
+	if c.Choices != 0 {
+		p.choices = uint32(c.Choices)
+	}
+	if c.ActiveRequestBias != 0 {
+		p.bias = c.ActiveRequestBias
+	}
+	return namedPolicy{p, false}
+}
+
+// Picker implements Policy.
+func (p leastRequest) Picker(backends []*Backend) Picker {
+	picker := &leastRequestPicker{backends: backends, choices: min(p.choices, uint32(len(backends)))}
+	for _, b := range backends {
+		if b.Weight() != backends[0].Weight() {
+			picker.bias = p.bias
+		}
+	}
+	return picker
 }
 
 type leastRequestPicker struct {
-	random   func() uint64
 	backends []*Backend
+	choices  uint32
+	bias     float64 // 0 if all have the same weight
 }
 
-func (p *leastRequestPicker) pick() *Backend {
+// Pick implements Picker.
+func (p *leastRequestPicker) Pick(r Request) *Backend {
+	var best *Backend
+	var least float64
+	var drawn [maxChoices]uint32
 	n := uint32(len(p.backends))
-	if n == 1 {
-		return p.backends[0]
+	roll := r.Random()
+	for k := range p.choices {
+		if k&1 == 1 { // one roll serves two draws, 32 bits each
+			roll >>= 32
+		} else if k > 0 {
+			roll = r.Random()
+		}
+		i := scale(uint32(roll), n-k)
+		i = insert(&drawn, k, i)
+		b := p.backends[i]
+		if !r.Admits(b) {
+			continue
+		}
+		if load := p.load(b); best == nil || load < least {
+			best, least = b, load
+		}
 	}
-	r := p.random() // one roll serves both draws, 32 bits each
-	i, j := scale(uint32(r), n), scale(uint32(r>>32), n-1)
-	if j >= i {
-		j++
-	}
-	a, b := p.backends[i], p.backends[j]
-	if b.InFlight() < a.InFlight() {
-		return b
-	}
-	return a
+	return best
 }
 
-// scale maps a random r to [0,n) without a division (Lemire). The bias is below
-// n/2³².
-func scale(r, n uint32) uint32 { return uint32(uint64(r) * uint64(n) >> 32) }
+// insert maps i, drawn from those indexes that are not among the first k of
+// drawn, to the index itself, and adds that to drawn, which is kept sorted.
+func insert(drawn *[maxChoices]uint32, k, i uint32) uint32 {
+	at := uint32(0)
+	for ; at < k && drawn[at] <= i; at++ {
+		i++
+	}
+	for m := k; m > at; m-- {
+		drawn[m] = drawn[m-1]
+	}
+	drawn[at] = i
+	return i
+}
+
+func (p *leastRequestPicker) load(b *Backend) float64 {
+	n := float64(b.InFlight())
+	switch p.bias {
+	case 0:
+		return n
+	case 1:
+		return (n + 1) / float64(b.Weight())
+	default:
+		return math.Pow(n+1, p.bias) / float64(b.Weight())
+	}
+}

@@ -1,62 +1,226 @@
 package balancer
 
-import "slices"
+import (
+	"time"
+
+	"github.com/sidestep-lb/sidestep/health"
+)
 
 const (
-	// maxDraws bounds how often the policy is asked again when it names a
-	// backend that has just become unfit or has been tried before.
-	maxDraws = 8
+	// maxDraws is how often the policy is asked for a backend that the request
+	// may go to and that is not to be spared. After that it may be one that is:
+	// those that come on top are few (Finagle's panic mode, with its default).
+	maxDraws = 5
 	// maxScan bounds the search after that.
 	maxScan = 64
 )
 
+// A Pick is a request in flight at a backend. It ends with Done. It is a value
+// that may be copied, but Answered and Done are for one copy.
+type Pick struct {
+	backend *Backend
+	start   int64
+	state   pickState
+}
+
+type pickState uint8
+
+const (
+	waiting  pickState = iota // for the answer
+	answered                  // and not done yet
+	probing                   // waiting, at a backend that is ejected and may come back
+)
+
+// Backend returns where the request is to go.
+func (p *Pick) Backend() *Backend { return p.backend }
+
+// A Result is what became of a request.
+type Result struct {
+	Outcome health.Outcome
+	// RetryAfter is how long the server asked to be spared, with a failure:
+	// Retry-After of HTTP, or gRPC's pushback. More than 300 s counts as 300 s.
+	RetryAfter time.Duration
+}
+
 // Pick returns a backend for the next request and counts the request as in
-// flight there, until [Backend.Done]. Backends in tried, which earlier attempts
-// of the same request used, are passed over. The error is ErrEmpty or
-// ErrNoneFit.
-func (b *Balancer) Pick(tried []*Backend) (*Backend, error) {
+// flight there, until it is done. The error is ErrEmpty, ErrNoneFit or ErrBusy.
+func (b *Balancer) Pick(r Request) (Pick, error) {
+	r.balancer = b
+	if b.policy.timed {
+		r.now = b.hooks.Now()
+	}
+	if b.probe.Load() != nil {
+		if p, ok := b.pickProbe(&r); ok {
+			return p, nil
+		}
+	}
 	for {
-		r := b.rotation.Load()
-		be, err := b.pickFrom(r, tried)
-		if err == nil || b.rotation.Load() == r {
-			return be, err
+		rotation := b.rotation.Load()
+		be, err := rotation.pick(r)
+		if err == nil {
+			be.pending.start(r.now)
+			return Pick{backend: be, start: r.now}, nil
+		}
+		if b.rotation.Load() == rotation {
+			return Pick{}, err
 		}
 	}
 }
 
-func (b *Balancer) pickFrom(r *rotation, tried []*Backend) (*Backend, error) {
-	if r.picker == nil {
-		return nil, r.err
+func (t *rotation) pick(r Request) (*Backend, error) {
+	if t.picker == nil {
+		return nil, t.err
 	}
+	r.ignore = t.ignore
 	for range maxDraws {
-		if be := r.picker.pick(); r.usable(be, tried) {
-			return be.start(), nil
+		if be := t.picker.Pick(r); be != nil && r.usable(be, be.flags.Load()) {
+			return be, nil
 		}
 	}
-	return b.search(r, tried)
+	r.anyPace = true
+	if be := t.picker.Pick(r); be != nil && r.usable(be, be.flags.Load()) {
+		return be, nil
+	}
+	return t.search(&r)
 }
 
 // search finds a usable backend where the policy did not: when nearly all of
-// the rotation became unfit since it was published, or has been tried.
-func (b *Balancer) search(r *rotation, tried []*Backend) (*Backend, error) {
-	n := uint32(len(r.backends))
-	first := scale(uint32(b.hooks.Random()), n)
+// the rotation became unfit since it was published, or has been tried, or is
+// busy.
+func (t *rotation) search(r *Request) (*Backend, error) {
+	n := uint32(len(t.backends))
+	first := scale(uint32(r.Random()), n)
 	var spare *Backend // unfit, but there
+	busy := false
 	for i := range min(n, maxScan) {
-		be := r.backends[(first+i)%n]
-		if r.usable(be, tried) {
-			return be.start(), nil
+		be := t.backends[(first+i)%n]
+		flags := be.flags.Load()
+		if r.usable(be, flags) {
+			return be, nil
 		}
-		if !be.left.Load() {
+		limit := int64(r.balancer.config.MaxInFlight)
+		switch full := limit > 0 && be.InFlight() >= limit; {
+		case full:
+			busy = true
+		case flags&left == 0:
 			spare = be
 		}
 	}
-	if b.hooks.ConnectFirst || len(tried) > 0 || spare == nil {
+	switch {
+	case spare != nil && len(r.Tried) == 0 && !r.balancer.hooks.ConnectFirst:
+		return spare, nil // fail open, a moment before the rotation says so
+	case busy:
+		return nil, ErrBusy
+	default:
 		return nil, ErrNoneFit
 	}
-	return spare.start(), nil // fail open, a moment before the rotation says so
 }
 
-func (r *rotation) usable(be *Backend, tried []*Backend) bool {
-	return (r.open || be.reach.OK()) && !be.left.Load() && !slices.Contains(tried, be)
+// Answered takes note that the backend has answered, while the request goes on:
+// a stream with its first message, or a response with its headers. The request
+// counts as in flight until Done, but for its age and latency this is its end.
+// A Neutral outcome is an answer that says that the request was wrong.
+func (p *Pick) Answered(r Result) {
+	b, state := p.backend, p.state
+	if state == answered {
+		return
+	}
+	b.open.Add(1)
+	b.pending.finish(p.start)
+	p.state = answered
+	switch {
+	case r.Outcome != health.Neutral:
+		b.settle(p.start, state, r)
+	case state == probing:
+		b.balancer.readmit(b)
+	default:
+		b.answered()
+	}
+}
+
+// Done ends the request. It is to be called exactly once for each pick.
+func (p *Pick) Done(r Result) {
+	b := p.backend
+	if p.state == answered {
+		b.open.Add(-1)
+		if r.Outcome.Failed() { // it broke off, which says nothing of the latency
+			b.fail(r.Outcome)
+		}
+		return
+	}
+	b.pending.finish(p.start)
+	b.settle(p.start, p.state, r)
+}
+
+// settle takes note of what became of a request.
+func (b *Backend) settle(start int64, state pickState, r Result) {
+	switch {
+	case state == probing:
+		b.balancer.probed(b, r.Outcome)
+	case r.Outcome == health.Success:
+		b.succeed(start)
+	case r.Outcome == health.Unreachable: // it is out at once
+		b.fail(r.Outcome)
+	case r.Outcome.Failed():
+		b.penalize(start, r)
+		b.fail(r.Outcome)
+	}
+}
+
+// succeed takes note of an answer to a request that started then.
+func (b *Backend) succeed(start int64) {
+	b.answered()
+	b.record.Observe(health.Success, b.balancer.hooks.Now)
+	if b.balancer.policy.timed {
+		now := b.balancer.hooks.Now()
+		latency := float32(now - start)
+		b.estimate.observe(now, latency)
+		b.balancer.mean.observe(now, latency)
+	}
+}
+
+// answered takes back what an answer disproves. Where a backend is fit while it
+// is connected, that is for its connection to say: the answer may be the last
+// one that came over it.
+func (b *Backend) answered() {
+	if !b.is(unreachable | denied | unproven) {
+		return
+	}
+	b.unset(unproven | denied)
+	if !b.balancer.hooks.ConnectFirst {
+		b.Observe(health.Success)
+	}
+}
+
+// fail holds a failure against the backend.
+func (b *Backend) fail(o health.Outcome) {
+	if o == health.Unreachable {
+		b.Observe(o)
+	}
+	if b.record.Observe(o, b.balancer.hooks.Now) {
+		b.balancer.eject(b)
+	}
+}
+
+const (
+	minPenalty    = time.Second
+	meanPenalty   = 10 // times the mean latency
+	maxRetryAfter = 300 * time.Second
+)
+
+// penalize makes a failure count like a long latency. Otherwise a backend that
+// fails fast looks like the best of all.
+func (b *Backend) penalize(start int64, r Result) {
+	if !b.balancer.policy.timed {
+		return
+	}
+	now := b.balancer.hooks.Now()
+	sample, _ := b.estimate.read(now)
+	if r.Outcome == health.Timeout {
+		sample = max(sample, float32(now-start))
+	} else {
+		mean, _ := b.balancer.mean.read(now)
+		sample = max(sample, float32(minPenalty), meanPenalty*mean, float32(min(r.RetryAfter, maxRetryAfter)))
+	}
+	b.estimate.observe(now, sample)
 }

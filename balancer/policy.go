@@ -5,25 +5,54 @@ import (
 	"slices"
 )
 
-// A policy is the rule of the pick. It makes a picker for each new set of
+// A Policy is the rule of the pick. It makes a Picker for each new set of
 // backends, and hands on from one to the next what must survive, such as whose
-// turn it is.
-type policy interface {
-	// picker is given one backend at least. The slice never changes.
-	picker(backends []*Backend) picker
+// turn it is. The Balancer calls it from one goroutine at a time.
+type Policy interface {
+	// Picker returns a Picker among the backends. There is one at least, and the
+	// slice never changes.
+	Picker(backends []*Backend) Picker
 }
 
-// A picker picks among a fixed set of backends. It is used by many goroutines
-// at once, takes no lock and allocates nothing.
-type picker interface {
-	pick() *Backend
+// A Picker picks among a fixed set of backends. It is used by many goroutines
+// at once. It should take no lock and allocate nothing.
+type Picker interface {
+	// Pick returns one of the backends. It may return one that the request does
+	// not admit, or nil, and is asked again then, up to five times; but a policy
+	// that chooses between several candidates should choose between those that
+	// [Request.Admits].
+	Pick(r Request) *Backend
 }
 
-// policies makes a policy by name; random is the source of its chance.
-var policies = map[string]func(random func() uint64) policy{
-	RoundRobin:   newRoundRobin,
+// A namedPolicy is one with what the Balancer has to know of it.
+type namedPolicy struct {
+	Policy
+	timed bool // it goes by latencies
+}
+
+// policies makes a policy by name, out of a valid config and a source of chance.
+var policies = map[string]func(c *Config, random func() uint64) namedPolicy{
+	Adaptive:     newAdaptive,
 	LeastRequest: newLeastRequest,
+	Random:       newRandom,
+	RoundRobin:   newRoundRobin,
 }
 
 // Policies returns the names of the policies, sorted.
 func Policies() []string { return slices.Sorted(maps.Keys(policies)) }
+
+// scale maps a random r to [0,n) without a division (Lemire). The bias is below
+// n/2³².
+func scale(r, n uint32) uint32 { return uint32(uint64(r) * uint64(n) >> 32) }
+
+// without2 maps k, drawn from [0,n-2), to [0,n) without i and j.
+func without2(k, i, j uint32) uint32 {
+	low, high := min(i, j), max(i, j)
+	if k >= low {
+		k++
+	}
+	if k >= high {
+		k++
+	}
+	return k
+}

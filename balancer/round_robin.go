@@ -8,13 +8,14 @@ import "sync/atomic"
 // that fails does not fall on the same neighbour from all of them.
 type roundRobin struct{ turn atomic.Uint64 }
 
-func newRoundRobin(random func() uint64) policy {
+func newRoundRobin(_ *Config, random func() uint64) namedPolicy {
 	p := &roundRobin{}
 	p.turn.Store(random() >> 1) // far from overflow, where the turn would jump
-	return p
+	return namedPolicy{p, false}
 }
 
-func (p *roundRobin) picker(backends []*Backend) picker {
+// Picker implements Policy.
+func (p *roundRobin) Picker(backends []*Backend) Picker {
 	return &roundRobinPicker{turn: &p.turn, backends: backends}
 }
 
@@ -23,6 +24,10 @@ type roundRobinPicker struct {
 	backends []*Backend
 }
 
-func (p *roundRobinPicker) pick() *Backend {
-	return p.backends[p.turn.Add(1)%uint64(len(p.backends))]
+// Pick implements Picker.
+func (p *roundRobinPicker) Pick(r Request) *Backend {
+	if b := p.backends[p.turn.Add(1)%uint64(len(p.backends))]; r.Admits(b) {
+		return b
+	}
+	return nil
 }

@@ -2,35 +2,37 @@
 // machines that are told what happened and when, and that neither start a
 // goroutine nor read a clock nor roll dice of their own.
 //
-//	var r health.Reachability
-//	if r.Observe(health.Unreachable) {
-//		// it just went out of rotation: try to reach it again after
-//		// health.RetryDelay(attempt, rand.Uint64)
+//	var r health.Record
+//	if r.Observe(health.Failure, now) {
+//		// it fails too often: take it out of rotation for
+//		// r.Eject(now, rand.Uint64), then try it with one request
 //	}
 //
-// A backend whose connection or dial fails is out of rotation until it answers
-// again. It comes back because it was reached, never because time has passed:
-// readmission by timer costs a user's request for each try.
+// A backend is taken out of rotation in two ways. One whose connection or dial
+// fails comes back when it was reached again, see [RetryDelay]. One that can be
+// reached and answers with failures is ejected for a time by its [Record], and
+// comes back when a single request has shown that it answers again.
 //
 // Health is not readiness. Whether a pod declares itself ready is for
 // Kubernetes to say, and discovery hands it on; this package judges what this
 // client experiences.
 package health
 
-import (
-	"sync/atomic"
-	"time"
-)
+import "time"
 
 // An Outcome is what became of a request.
 type Outcome uint8
 
 const (
 	// Neutral says nothing about the backend: the caller gave up, say, or the
-	// request was never sent.
+	// request was never sent, or it was the request that was wrong.
 	Neutral Outcome = iota
 	// Success is an answer.
 	Success
+	// Failure is an answer that says that the server failed.
+	Failure
+	// Timeout is no answer within the time that the caller gave it.
+	Timeout
 	// Unreachable is a dial that failed, or a connection that broke before the
 	// answer.
 	Unreachable
@@ -41,6 +43,10 @@ func (o Outcome) String() string {
 	switch o {
 	case Success:
 		return "success"
+	case Failure:
+		return "failure"
+	case Timeout:
+		return "timeout"
 	case Unreachable:
 		return "unreachable"
 	default:
@@ -48,27 +54,10 @@ func (o Outcome) String() string {
 	}
 }
 
-// Reachability is whether a backend could be reached when it was last tried.
-// The zero value is reachable. It may be used by many goroutines.
-type Reachability struct{ out atomic.Bool }
+// Failed reports whether the outcome is held against the backend.
+func (o Outcome) Failed() bool { return o >= Failure }
 
-// OK reports whether the backend is in rotation.
-func (r *Reachability) OK() bool { return !r.out.Load() }
-
-// Observe takes note of an outcome, and reports whether it took the backend
-// out of rotation or back in.
-func (r *Reachability) Observe(o Outcome) (changed bool) {
-	switch o {
-	case Success:
-		return r.out.Load() && r.out.CompareAndSwap(true, false)
-	case Unreachable:
-		return r.out.CompareAndSwap(false, true)
-	default:
-		return false
-	}
-}
-
-// The delays between attempts to reach a backend that is out.
+// The delays between attempts to reach a backend that cannot be reached.
 const (
 	minRetryDelay = 250 * time.Millisecond
 	maxRetryDelay = 15 * time.Second
@@ -78,10 +67,19 @@ const (
 // 0, to reach a backend that is out: 250 ms, doubled with each attempt up to
 // 15 s, and of that a random part between a half and the whole.
 func RetryDelay(attempt int, random func() uint64) time.Duration {
-	d := maxRetryDelay
-	if attempt < 6 {
-		d = min(minRetryDelay<<max(attempt, 0), maxRetryDelay)
+	return jittered(doubled(minRetryDelay, maxRetryDelay, attempt), random)
+}
+
+// doubled returns d, doubled n times, but limit at most.
+func doubled(d, limit time.Duration, n int) time.Duration {
+	for ; n > 0 && d < limit; n-- {
+		d *= 2
 	}
+	return min(d, limit)
+}
+
+// jittered returns a random part of d between a half and the whole.
+func jittered(d time.Duration, random func() uint64) time.Duration {
 	half := uint64(d / 2)
 	return time.Duration(half + random()%(half+1))
 }

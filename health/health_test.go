@@ -9,26 +9,6 @@ import (
 	"github.com/sidestep-lb/sidestep/health"
 )
 
-func TestABackendIsOutFromAFailedConnectionUntilItAnswers(t *testing.T) {
-	var r health.Reachability
-	for i, step := range []struct {
-		outcome     health.Outcome
-		ok, changed bool
-	}{
-		{health.Success, true, false},
-		{health.Neutral, true, false},
-		{health.Unreachable, false, true},
-		{health.Unreachable, false, false},
-		{health.Neutral, false, false},
-		{health.Success, true, true},
-		{health.Success, true, false},
-	} {
-		if changed := r.Observe(step.outcome); changed != step.changed || r.OK() != step.ok {
-			t.Errorf("step %d, %v: changed %t, ok %t; want %t, %t", i, step.outcome, changed, r.OK(), step.changed, step.ok)
-		}
-	}
-}
-
 func TestRetryDelaysDoubleToTheirLimitWithJitter(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2)).Uint64
 	for attempt, whole := range map[int]time.Duration{
@@ -49,11 +29,63 @@ func TestRetryDelaysDoubleToTheirLimitWithJitter(t *testing.T) {
 	}
 }
 
-func ExampleReachability() {
-	var r health.Reachability
-	fmt.Println(r.OK(), r.Observe(health.Unreachable), r.OK())
-	fmt.Println(r.Observe(health.Success), r.OK())
+func TestSlowStartRises(t *testing.T) {
+	for age, want := range map[time.Duration]float64{0: 0.1, time.Second: 0.1, 15 * time.Second: 0.5, 30 * time.Second: 1, time.Hour: 1, -time.Hour: 0.1} {
+		if got := health.SlowStart(age, 30*time.Second); got != want {
+			t.Errorf("after %v of 30s: %v, want %v", age, got, want)
+		}
+	}
+}
+
+func TestTheBudgetIsAFifthOfTheRequestsAndTenASecond(t *testing.T) {
+	var now time.Duration
+	b := health.NewBudget(0)
+	spend := func() (n int) {
+		for b.Withdraw(int64(now)) {
+			n++
+		}
+		return n
+	}
+	if n := spend(); n != 10 {
+		t.Errorf("%d retries at the start, want 10", n)
+	}
+	for range 100 {
+		b.Deposit()
+	}
+	if n := spend(); n != 20 {
+		t.Errorf("%d retries for 100 requests, want 20", n)
+	}
+	now += time.Second
+	if n := spend(); n != 10 {
+		t.Errorf("%d retries after a second, want 10", n)
+	}
+	now += time.Hour
+	if n := spend(); n != 100 {
+		t.Errorf("%d retries after an hour, want no more than 100", n)
+	}
+	for range 1_000_000 {
+		b.Deposit()
+	}
+	if n := spend(); n != 1000 {
+		t.Errorf("%d retries after a million requests, want no more than 1000", n)
+	}
+}
+
+func ExampleRecord() {
+	var r health.Record
+	var clock time.Duration
+	now := func() int64 { return int64(clock) }
+
+	for i := range 5 {
+		fmt.Println("failure", i+1, "eject:", r.Observe(health.Failure, now))
+	}
+	most := func() uint64 { return 0 } // of chance: none
+	fmt.Println("for", r.Eject(now(), most))
 	// Output:
-	// true true false
-	// true true
+	// failure 1 eject: false
+	// failure 2 eject: false
+	// failure 3 eject: false
+	// failure 4 eject: false
+	// failure 5 eject: true
+	// for 500ms
 }

@@ -41,7 +41,7 @@ func TestRoundRobinGivesEachPodTheSameShare(t *testing.T) {
 func TestLeastRequestAvoidsASlowPod(t *testing.T) {
 	a, b := startPod(t, "a"), startPod(t, "b")
 	slow := startPod(t, "slow", func(p *pod) { p.delay = 50 * time.Millisecond })
-	conn := dial(t, newSource(endpoints(a, b, slow)...), balancer.Config{})
+	conn := dial(t, newSource(endpoints(a, b, slow)...), balancer.Config{Policy: balancer.LeastRequest})
 	askUntil(t, conn, a, b, slow)
 	before := slow.served.Load()
 	load := startLoad(conn, 8)

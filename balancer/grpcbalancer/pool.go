@@ -28,6 +28,7 @@ type pool struct {
 	cc       gbalancer.ClientConn
 	target   string
 	balancer *balancer.Balancer
+	calls    sync.Pool // of *call
 
 	addresses map[discovery.Identity]grpcresolver.Address // used in calls of update alone
 
@@ -43,6 +44,7 @@ type pool struct {
 
 func newPool(cc gbalancer.ClientConn, target string, config balancer.Config) (*pool, error) {
 	p := &pool{cc: cc, target: target, told: connectivity.Idle}
+	p.calls.New = func() any { return newCall(&p.calls) }
 	var err error
 	p.balancer, err = balancer.New(config, balancer.Hooks{ConnectFirst: true, Connect: p.connect, Published: p.push})
 	return p, err
@@ -122,21 +124,25 @@ func (p *pool) state() connectivity.State {
 // Pick implements gbalancer.Picker. It takes no lock and allocates nothing,
 // unless there is nothing to pick from.
 func (p *pool) Pick(gbalancer.PickInfo) (gbalancer.PickResult, error) {
-	b, err := p.balancer.Pick(nil)
+	picked, err := p.balancer.Pick(balancer.Request{})
 	if err != nil {
-		return gbalancer.PickResult{}, p.failure()
+		return gbalancer.PickResult{}, p.failure(err)
 	}
-	return b.Conn().(*subConn).picked, nil
+	c := p.calls.Get().(*call)
+	c.pick = picked
+	return gbalancer.PickResult{SubConn: picked.Backend().Conn().(*subConn).sub, Done: c.done}, nil
 }
 
 // failure returns why a pick failed: that it should wait, or else an error that
 // fails the request. Waiting is always right while the state is another than
 // TRANSIENT_FAILURE, since gRPC hears of the next change.
-func (p *pool) failure() error {
+func (p *pool) failure(cause error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	failed := p.conns[connectivity.TransientFailure]
 	switch {
+	case errors.Is(cause, balancer.ErrBusy):
+		return fmt.Errorf("%s: %w", p.target, cause)
 	case p.closed || p.state() != connectivity.TransientFailure:
 		return gbalancer.ErrNoSubConnAvailable
 	case failed == 0:

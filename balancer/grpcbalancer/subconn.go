@@ -15,7 +15,6 @@ type subConn struct {
 	pool    *pool
 	backend *balancer.Backend
 	sub     gbalancer.SubConn
-	picked  gbalancer.PickResult // what a pick of the backend returns
 
 	// Connecting, Ready, TransientFailure or Shutdown; guarded by the pool's mu.
 	state connectivity.State
@@ -32,10 +31,6 @@ func (p *pool) connect(b *balancer.Backend) balancer.Conn {
 		return c
 	}
 	c.sub = sub
-	// Requests in flight are all that the policy learns from a request. Whether
-	// the backend is fit is for its connection to say: an error that a request
-	// ends with is the server's answer, or else the connection breaks as well.
-	c.picked = gbalancer.PickResult{SubConn: sub, Done: func(gbalancer.DoneInfo) { b.Done(health.Neutral) }}
 	p.move(c, connectivity.Connecting, nil)
 	sub.Connect()
 	return c

@@ -1,6 +1,7 @@
 package httpbalancer
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/http"
@@ -8,6 +9,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/sidestep-lb/sidestep/balancer"
 	"github.com/sidestep-lb/sidestep/health"
 )
 
@@ -15,6 +17,7 @@ import (
 // if there is one. It is in flight until it has ended.
 type exchange struct {
 	conn     *backendConn
+	pick     balancer.Pick
 	progress atomic.Int32 // how far the request got
 	ended    atomic.Bool
 }
@@ -47,9 +50,9 @@ func (x *exchange) send(req *http.Request, body *requestBody) (*http.Response, e
 		return nil, err
 	}
 	body.release()
-	// The answer is what shows that the backend can be reached. The end of the
-	// body does not: it may have lain in a buffer since the backend died.
-	x.conn.backend.Observe(health.Success)
+	// The answer is what counts. The end of the body does not: it may have lain
+	// in a buffer since the backend died.
+	x.pick.Answered(resultOf(resp))
 	resp.Request = req
 	x.watchBody(req, resp)
 	return resp, nil
@@ -58,7 +61,7 @@ func (x *exchange) send(req *http.Request, body *requestBody) (*http.Response, e
 // end ends the exchange, once.
 func (x *exchange) end(o health.Outcome) {
 	if x.ended.CompareAndSwap(false, true) {
-		x.conn.backend.Done(o)
+		x.pick.Done(balancer.Result{Outcome: o})
 		x.conn.leave()
 	}
 }
@@ -76,12 +79,23 @@ const (
 func (f fate) unreachable() bool { return f == unsent || f == broken }
 
 // fail ends the exchange with its fate.
-func (x *exchange) fail(f fate) {
-	if f.unreachable() {
+func (x *exchange) fail(req *http.Request, f fate, err error) {
+	switch {
+	case f.unreachable():
 		x.end(health.Unreachable)
-	} else {
+	case f == refused:
+		x.end(health.Failure)
+	case outOfTime(req, err):
+		x.end(health.Timeout)
+	default:
 		x.end(health.Neutral)
 	}
+}
+
+// outOfTime reports whether it was time that ran out: that of the request's
+// context or client, or that for the response's headers.
+func outOfTime(req *http.Request, err error) bool {
+	return errors.Is(req.Context().Err(), context.DeadlineExceeded) || isTimeout(err)
 }
 
 // fate goes by how far the request got, not by the text of the error.

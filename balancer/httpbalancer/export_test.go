@@ -35,9 +35,3 @@ func (t *Transport) Pools() int { return len(distinct(*t.pools.Load())) }
 // AskDNSFirst makes a Transport with a source of its own treat it as the
 // in-cluster one.
 func (t *Transport) AskDNSFirst() { t.askFirst = true }
-
-var NewBudget = newBudget
-
-// Deposit and Withdraw are the budget's.
-func (b *budget) Deposit()       { b.deposit() }
-func (b *budget) Withdraw() bool { return b.withdraw() }

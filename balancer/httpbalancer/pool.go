@@ -22,7 +22,8 @@ type pool struct {
 	target    discovery.Target
 	endpoints *discovery.Subscription
 	balancer  *balancer.Balancer
-	budget    *budget
+	budget    *health.Budget
+	start     time.Time // of the pool's time
 
 	locality topology.Locality // its zone may be inferred; owned by follow
 
@@ -44,25 +45,29 @@ type state struct {
 }
 
 func newPool(t *Transport, target discovery.Target) *pool {
-	start := time.Now()
 	p := &pool{
 		transport: t,
 		target:    target,
 		locality:  t.config.Locality,
 		endpoints: discovery.Watch(t.config.Source, target),
-		budget:    newBudget(func() time.Duration { return time.Since(start) }),
+		budget:    health.NewBudget(0),
+		start:     time.Now(),
 		heard:     make(chan struct{}),
 		served:    make(chan struct{}),
 		followed:  make(chan struct{}),
 	}
 	// The only error is that of an invalid Config, of which there are no pools.
 	p.balancer, _ = balancer.New(t.config.Balancer, balancer.Hooks{
+		Now:            p.now,
 		Connect:        func(b *balancer.Backend) balancer.Conn { return newBackendConn(p, b) },
 		FitnessChanged: func(b *balancer.Backend) { b.Conn().(*backendConn).revival.start() },
 	})
 	go p.follow()
 	return p
 }
+
+// now returns the nanoseconds since the start.
+func (p *pool) now() int64 { return int64(time.Since(p.start)) }
 
 // enter reports whether the pool takes a request, which has to leave users then.
 func (p *pool) enter() bool {
@@ -140,22 +145,21 @@ func (p *pool) isService(ctx context.Context, host string) bool {
 
 // pick returns a backend for a request, which counts as in flight there, and
 // waits for the first Snapshot if need be.
-func (p *pool) pick(ctx context.Context, tried []*balancer.Backend) (*backendConn, error) {
+func (p *pool) pick(ctx context.Context, tried []*balancer.Backend) (balancer.Pick, error) {
 	for {
-		b, err := p.balancer.Pick(tried)
+		picked, err := p.balancer.Pick(balancer.Request{Tried: tried})
 		switch {
 		case err == nil:
-			c := b.Conn().(*backendConn)
-			if c.users.enter() {
+			if picked.Backend().Conn().(*backendConn).users.enter() {
 				p.users.enter() // cannot fail: the request itself is inside
-				return c, nil
+				return picked, nil
 			}
-			b.Done(health.Neutral) // it has left and drained since it was picked
+			picked.Done(balancer.Result{}) // it has left and drained since it was picked
 		case !errors.Is(err, balancer.ErrEmpty):
-			return nil, err
+			return balancer.Pick{}, err
 		default:
 			if err := p.await(ctx); err != nil {
-				return nil, err
+				return balancer.Pick{}, err
 			}
 		}
 	}

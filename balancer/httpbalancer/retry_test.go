@@ -114,40 +114,6 @@ func TestRetriesOfSentRequestsEndWithTheBudget(t *testing.T) {
 	}
 }
 
-func TestTheBudgetIsAFifthOfTheRequestsAndTenASecond(t *testing.T) {
-	var now time.Duration
-	b := httpbalancer.NewBudget(func() time.Duration { return now })
-	spend := func() (n int) {
-		for b.Withdraw() {
-			n++
-		}
-		return n
-	}
-	if n := spend(); n != 10 {
-		t.Errorf("%d retries at the start, want 10", n)
-	}
-	for range 100 {
-		b.Deposit()
-	}
-	if n := spend(); n != 20 {
-		t.Errorf("%d retries for 100 requests, want 20", n)
-	}
-	now += time.Second
-	if n := spend(); n != 10 {
-		t.Errorf("%d retries after a second, want 10", n)
-	}
-	now += time.Hour
-	if n := spend(); n != 100 {
-		t.Errorf("%d retries after an hour, want no more than 100", n)
-	}
-	for range 1_000_000 {
-		b.Deposit()
-	}
-	if n := spend(); n != 1000 {
-		t.Errorf("%d retries after a million requests, want no more than 1000", n)
-	}
-}
-
 func TestATimeoutOfTheResponseIsNoReasonForAnotherAttempt(t *testing.T) {
 	release := make(chan struct{})
 	pods := []*server{start(t, "quiz-0", waits(release)), start(t, "quiz-1", waits(release))}

@@ -8,7 +8,7 @@ import (
 	"github.com/sidestep-lb/sidestep/health"
 )
 
-// A revival tries to connect to a backend that is out of rotation until it can,
+// A revival tries to connect to a backend that cannot be reached until it can,
 // so that no request has to. While it waits there is a timer and no goroutine.
 type revival struct {
 	conn *backendConn // read-only
@@ -19,7 +19,7 @@ type revival struct {
 	stopped bool        // guarded by mu
 }
 
-// start begins to try if the backend is out of rotation.
+// start begins to try if the backend cannot be reached.
 func (r *revival) start() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -41,7 +41,7 @@ func (r *revival) stop() {
 // schedule is called with mu held.
 func (r *revival) schedule(attempt int) {
 	r.timer = nil
-	if b := r.conn.backend; r.stopped || b.Fit() || b.Left() {
+	if b := r.conn.backend; r.stopped || b.Reachable() || b.Left() {
 		return
 	}
 	r.attempt = attempt
@@ -53,7 +53,7 @@ func (r *revival) try() {
 		return
 	}
 	defer r.conn.pool.conns.Done()
-	if !r.conn.backend.Fit() {
+	if !r.conn.backend.Reachable() {
 		if conn, err := r.conn.dial(r.conn.dialing, "tcp"); err == nil {
 			conn.Close() // it has told what it was made for
 			r.conn.backend.Observe(health.Success)

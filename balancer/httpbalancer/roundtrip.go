@@ -14,12 +14,12 @@ const maxAttempts = 5
 // roundTrip sends a request that has entered the pool.
 func (p *pool) roundTrip(req *http.Request) (*http.Response, error) {
 	defer p.users.leave()
-	p.budget.deposit()
+	p.budget.Deposit()
 	body := newRequestBody(req)
-	var tried [maxAttempts]*balancer.Backend
+	var tried []*balancer.Backend
 	var last error
 	for n := range maxAttempts {
-		c, err := p.pick(req.Context(), tried[:n])
+		picked, err := p.pick(req.Context(), tried)
 		if err != nil {
 			body.discard()
 			if last == nil || errors.Is(err, discovery.ErrClosed) {
@@ -27,18 +27,19 @@ func (p *pool) roundTrip(req *http.Request) (*http.Response, error) {
 			}
 			break
 		}
-		x := &exchange{conn: c}
+		backend := picked.Backend()
+		x := &exchange{conn: backend.Conn().(*backendConn), pick: picked}
 		resp, err := x.send(req, body)
 		if err == nil {
 			return resp, nil
 		}
-		last = &requestError{target: p.target, backend: c.backend.Endpoint(), err: err}
+		last = &requestError{target: p.target, backend: backend.Endpoint(), err: err}
 		fate := x.fate(req, body, err)
 		if fate.unreachable() {
 			p.endpoints.Refresh()
 		}
-		x.fail(fate)
-		tried[n] = c.backend
+		x.fail(req, fate, err)
+		tried = append(tried, backend)
 		if n+1 == maxAttempts || !p.mayRetry(req, fate) || !body.rewind(req) {
 			body.release()
 			break
@@ -53,7 +54,7 @@ func (p *pool) mayRetry(req *http.Request, f fate) bool {
 	case unsent, refused:
 		return true
 	case broken:
-		return isIdempotent(req) && p.budget.withdraw()
+		return isIdempotent(req) && p.budget.Withdraw(p.now())
 	default:
 		return false
 	}

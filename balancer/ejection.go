@@ -1,0 +1,154 @@
+package balancer
+
+import (
+	"time"
+
+	"github.com/sidestep-lb/sidestep/health"
+)
+
+// Ejection takes a backend that answers with failures out of rotation for a
+// time. Then the next request that comes is its probe: it comes back if that
+// succeeds, and else stays out for longer.
+
+// eject takes be out of rotation, unless too many are out already.
+func (b *Balancer) eject(be *Backend) {
+	if b.config.MaxEjectedPercent < 0 {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed || be.is(ejected|left) || b.hooks.Now() < b.pardoned {
+		return
+	}
+	if b.ejected < b.maxEjected() {
+		b.ejected++
+		be.set(ejected)
+		be.unset(denied)
+		b.ejectFor(be)
+		b.rotationDue(be)
+		return
+	}
+	if be.set(denied); b.allFail() {
+		b.pardon()
+	}
+}
+
+// maxEjected is how many backends may be ejected at once, and never the last
+// one. It is called with mu held.
+func (b *Balancer) maxEjected() int {
+	percent := b.config.MaxEjectedPercent
+	if percent == 0 {
+		percent = defaultMaxEjectedPercent
+	}
+	return min(len(b.ordered)*percent/100, len(b.ordered)-1)
+}
+
+// ejectFor sets the time for the probe. It is called with mu held.
+func (b *Balancer) ejectFor(be *Backend) {
+	b.hooks.AfterFunc(be.record.Eject(b.hooks.Now(), b.hooks.Random), func() { b.offer(be) })
+}
+
+// allFail reports whether each backend is ejected or should be. It is called
+// with mu held.
+func (b *Balancer) allFail() bool {
+	for _, be := range b.ordered {
+		if !be.is(ejected | denied | unreachable) {
+			return false
+		}
+	}
+	return true
+}
+
+// pardonTime is how long no backend is ejected after all have failed.
+const pardonTime = 10 * time.Second
+
+// pardon puts all backends back into rotation: when all fail, the cause is none
+// of them, and to have half of them out would only keep the others overloaded
+// when it has gone (fail open). It is called with mu held.
+func (b *Balancer) pardon() {
+	b.pardoned = b.hooks.Now() + int64(pardonTime)
+	for _, be := range b.ordered {
+		be.unset(denied)
+		if be.is(ejected) {
+			b.restore(be)
+		}
+	}
+	b.toProbe = nil
+	b.probe.Store(nil)
+}
+
+// restore puts be back into rotation. It is called with mu held.
+func (b *Balancer) restore(be *Backend) {
+	if be.unset(ejected) {
+		b.ejected--
+		be.record.Readmit(b.hooks.Now())
+		b.rotationDue(be)
+	}
+}
+
+// offer makes be the next to be probed.
+func (b *Balancer) offer(be *Backend) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed || !be.is(ejected) || be.is(left) {
+		return
+	}
+	if !b.probe.CompareAndSwap(nil, be) {
+		b.toProbe = append(b.toProbe, be)
+	}
+}
+
+// unreachableTime is how long the probe of a backend waits that cannot be
+// reached at all.
+const unreachableTime = time.Second
+
+// pickProbe returns the pick of a backend that waits for its probe, if there is
+// one that the request may go to.
+func (b *Balancer) pickProbe(r *Request) (Pick, bool) {
+	be := b.probe.Load()
+	if be == nil || !be.is(left|unreachable) && !r.usable(be, 0) || !b.probe.CompareAndSwap(be, nil) {
+		return Pick{}, false // there is none for this request, or another request is faster
+	}
+	b.mu.Lock()
+	if len(b.toProbe) > 0 && b.probe.CompareAndSwap(nil, b.toProbe[0]) {
+		b.toProbe = b.toProbe[1:]
+	}
+	b.mu.Unlock()
+	if be.is(left | unreachable) {
+		b.hooks.AfterFunc(unreachableTime, func() { b.offer(be) })
+		return Pick{}, false
+	}
+	be.pending.start(r.now)
+	return Pick{backend: be, start: r.now, state: probing}, true
+}
+
+// probed takes note of how the probe of be ended.
+func (b *Balancer) probed(be *Backend, o health.Outcome) {
+	switch {
+	case o == health.Success:
+		b.readmit(be)
+	case o == health.Neutral:
+		b.offer(be)
+	default:
+		if o == health.Unreachable {
+			be.Observe(o)
+		}
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if !b.closed && be.is(ejected) && !be.is(left) {
+			b.ejectFor(be)
+		}
+	}
+}
+
+// readmit ends the ejection of a backend whose probe succeeded. What its
+// estimate remembers of the failures goes.
+func (b *Balancer) readmit(be *Backend) {
+	be.answered()
+	be.estimate.word.Store(0)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.closed {
+		b.restore(be)
+	}
+}

@@ -1,0 +1,53 @@
+package balancer
+
+import (
+	"math"
+	"sync/atomic"
+	"time"
+)
+
+// An estimate is a moving average of latencies that newer ones weigh more in,
+// by their distance in time. It is one word: the average in nanoseconds, and
+// when it last changed in units of 16.4 µs. Zero has measured nothing.
+type estimate struct{ word atomic.Uint64 }
+
+const (
+	estimateTime      = 2 * time.Second // after which 63 % of the average is newer
+	estimateTimeShift = 14
+)
+
+func packEstimate(average float32, now int64) uint64 {
+	return uint64(math.Float32bits(average))<<32 | uint64(uint32(now>>estimateTimeShift))
+}
+
+// read returns the average and how long it is since it changed, in nanoseconds;
+// or zero if there is none.
+func (e *estimate) read(now int64) (average, idle float32) {
+	word := e.word.Load()
+	if word == 0 {
+		return 0, 0
+	}
+	ticks := int32(uint32(now>>estimateTimeShift) - uint32(word)) // a clock that stood still for 9 hours starts anew
+	return math.Float32frombits(uint32(word >> 32)), float32(max(ticks, 0)) * (1 << estimateTimeShift)
+}
+
+// observe adds a latency. If another goroutine does the same at this moment,
+// one of the two is lost, and would hardly have counted.
+func (e *estimate) observe(now int64, latency float32) {
+	word := e.word.Load()
+	average, idle := e.read(now)
+	if word != 0 {
+		average = latency + (average-latency)*decay(idle/float32(estimateTime))
+	} else {
+		average = latency
+	}
+	e.word.CompareAndSwap(word, packEstimate(max(average, 1), now))
+}
+
+// decay is exp(-x), with a shortcut for the short times that are the rule.
+func decay(x float32) float32 {
+	if x < 1.0/256 {
+		return 1 - x
+	}
+	return float32(math.Exp(-float64(x)))
+}

@@ -1,0 +1,75 @@
+package grpcbalancer
+
+import (
+	"strconv"
+	"sync"
+	"time"
+
+	gbalancer "google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/health"
+)
+
+// A call is a pick that waits for its end. Calls are used again, since gRPC
+// wants a function for the end of each, which would cost an allocation.
+type call struct {
+	pool *sync.Pool               // where it goes afterwards; read-only
+	done func(gbalancer.DoneInfo) // finish; read-only
+	pick balancer.Pick
+}
+
+func newCall(pool *sync.Pool) any {
+	c := &call{pool: pool}
+	c.done = c.finish
+	return c
+}
+
+// finish is called by gRPC once.
+func (c *call) finish(info gbalancer.DoneInfo) {
+	pick := c.pick
+	c.pick = balancer.Pick{}
+	c.pool.Put(c)
+	r, answer := resultOf(info)
+	if answer && r.Outcome == health.Neutral {
+		pick.Answered(r)
+	}
+	pick.Done(r)
+}
+
+// resultOf says what the end of an attempt means for its backend, and whether
+// it is an answer. Statuses that say that the request was wrong are neutral.
+func resultOf(info gbalancer.DoneInfo) (_ balancer.Result, answer bool) {
+	if info.Err == nil {
+		if !info.BytesReceived { // the pick never became a request
+			return balancer.Result{}, false
+		}
+		return balancer.Result{Outcome: health.Success}, true
+	}
+	switch status.Code(info.Err) {
+	case codes.Canceled:
+		return balancer.Result{}, false
+	case codes.DeadlineExceeded:
+		return balancer.Result{Outcome: health.Timeout}, false
+	case codes.Unavailable, codes.ResourceExhausted, codes.Internal, codes.Unknown, codes.DataLoss:
+		return balancer.Result{Outcome: health.Failure, RetryAfter: pushback(info.Trailer)}, true
+	default:
+		return balancer.Result{}, info.BytesReceived
+	}
+}
+
+// pushback is how long the server asked to be spared (gRFC A6).
+func pushback(trailer metadata.MD) time.Duration {
+	values := trailer.Get("grpc-retry-pushback-ms")
+	if len(values) != 1 {
+		return 0
+	}
+	ms, err := strconv.ParseUint(values[0], 10, 31)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(ms) * time.Millisecond
+}

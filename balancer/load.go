@@ -1,0 +1,39 @@
+package balancer
+
+import "sync/atomic"
+
+// A load is the number of requests in flight and the sum of their starting
+// times in one word, so that both are read and changed together and without a
+// lock: the number in the low 20 bits, the sum in the high 44 bits, where it
+// may overflow, since only its difference from another sum counts. A time is
+// counted in units of 8.2 µs; ages add up to 4.5 years before they are wrong.
+type load struct{ word atomic.Uint64 }
+
+const (
+	loadCountBits = 20
+	loadTimeShift = 13
+)
+
+// one is a request that started then.
+func one(start int64) uint64 { return uint64(start)>>loadTimeShift<<loadCountBits + 1 }
+
+func (l *load) start(now int64)    { l.word.Add(one(now)) }
+func (l *load) finish(start int64) { l.word.Add(-one(start)) }
+
+func (l *load) count() int64 { return int64(l.word.Load() & (1<<loadCountBits - 1)) }
+
+// read returns the number of requests in flight and their mean age in
+// nanoseconds. It is the only sign of a backend that has stopped answering,
+// since latencies are known only of answers.
+func (l *load) read(now int64) (n, age float32) {
+	word := l.word.Load()
+	count := word & (1<<loadCountBits - 1)
+	if count == 0 {
+		return 0, 0
+	}
+	sum := int64(one(now)*count-word) >> loadCountBits << loadTimeShift // both have the count in their low bits, which cancel
+	if sum < 0 {                                                        // another goroutine has started one since
+		sum = 0
+	}
+	return float32(count), float32(sum) / float32(count)
+}

@@ -1,0 +1,61 @@
+package balancer
+
+import "slices"
+
+// A Request is what a pick is made for. The zero value is any request.
+type Request struct {
+	// Key says which requests belong together, for the policies ring_hash and
+	// maglev, see [HashKey]. It counts if HasKey is set.
+	Key    uint64
+	HasKey bool
+	// Tried are the backends that earlier attempts of the same request used.
+	// They are passed over.
+	Tried []*Backend
+
+	// Filled in by Pick.
+	balancer *Balancer
+	now      int64
+	ignore   uint32 // flags that do not count: there are no backends without them
+	anyPace  bool   // take backends that should have fewer requests, too
+}
+
+// Now returns the time in nanoseconds since some moment, if the policy keeps
+// time, and else zero.
+func (r *Request) Now() int64 { return r.now }
+
+// Random returns 64 random bits.
+func (r *Request) Random() uint64 { return r.balancer.hooks.Random() }
+
+// Admits reports whether the request may go to b now: whether b is fit, was not
+// tried before, has room for another request, and takes its turn in slow start.
+// The answer for a backend in slow start is a matter of chance, so a policy
+// asks once for each that it considers.
+func (r *Request) Admits(b *Backend) bool {
+	flags := b.flags.Load()
+	if flags == 0 && len(r.Tried) == 0 && r.balancer.config.MaxInFlight == 0 {
+		return true
+	}
+	return r.usable(b, flags) && (r.anyPace || r.paced(b, flags))
+}
+
+// usable reports whether the request may go to b if it must.
+func (r *Request) usable(b *Backend, flags uint32) bool {
+	if flags&^r.ignore&(unreachable|ejected|left) != 0 || slices.Contains(r.Tried, b) {
+		return false
+	}
+	limit := r.balancer.config.MaxInFlight
+	return limit == 0 || b.InFlight() < int64(limit)
+}
+
+// paced reports whether b is not to be spared. A backend that has never
+// answered gets one request at a time: if it does not work, a single request
+// finds out.
+func (r *Request) paced(b *Backend, flags uint32) bool {
+	if flags&unproven != 0 && b.InFlight() > 0 {
+		return false
+	}
+	if flags&warming == 0 {
+		return true
+	}
+	return float64(r.Random()>>11)/(1<<53) < b.share(r.balancer.hooks.Now())
+}

@@ -1,0 +1,116 @@
+package balancer
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/sidestep-lb/sidestep/discovery"
+)
+
+// replace makes the Balancer hold backends for exactly these endpoints. It
+// returns those that are to leave, and whether the rotation has changed.
+//
+// Updates come often and change little, so what is alike at both ends of the
+// old list and the new one is passed over, and the rest looked up.
+func (b *Balancer) replace(endpoints []discovery.Endpoint) (gone []*Backend, changed bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return nil, false
+	}
+	b.generation++
+	old, n := b.listed, len(endpoints)
+	head, tail := 0, 0
+	for head < min(len(old), n) && old[head].endpoint.Load().Identity() == endpoints[head].Identity() {
+		changed = b.keep(old[head], &endpoints[head]) || changed
+		head++
+	}
+	for tail < min(len(old), n)-head && old[len(old)-1-tail].endpoint.Load().Identity() == endpoints[n-1-tail].Identity() {
+		changed = b.keep(old[len(old)-1-tail], &endpoints[n-1-tail]) || changed
+		tail++
+	}
+	if head == len(old) && head == n {
+		return nil, changed
+	}
+	listed := append(make([]*Backend, 0, n), old[:head]...)
+	var came []*Backend
+	for i := head; i < n-tail; i++ {
+		e := &endpoints[i]
+		be := b.backends[e.Identity()]
+		switch {
+		case be == nil:
+			be = b.newBackend(e)
+			b.backends[e.Identity()] = be
+			came = append(came, be)
+		case be.generation == b.generation: // named twice
+			continue
+		default:
+			changed = b.keep(be, e) || changed
+		}
+		listed = append(listed, be)
+	}
+	for _, be := range old[head : len(old)-tail] {
+		if be.generation != b.generation {
+			gone = append(gone, be)
+			b.forget(be)
+		}
+	}
+	b.listed = append(listed, old[len(old)-tail:]...)
+	if len(came) == 0 && len(gone) == 0 {
+		return nil, changed
+	}
+	b.ordered = b.merge(came)
+	return gone, true
+}
+
+// keep tells a backend what discovery says of its endpoint now, and reports
+// whether that changes the rotation. It is called with mu held.
+func (b *Balancer) keep(be *Backend, e *discovery.Endpoint) (changed bool) {
+	be.generation = b.generation
+	be.endpoint.Store(e)
+	weight := max(e.Weight, 1)
+	return be.weight.Load() != weight && be.weight.Swap(weight) != weight
+}
+
+// newBackend is called with mu held.
+func (b *Balancer) newBackend(e *discovery.Endpoint) *Backend {
+	be := &Backend{balancer: b, rank: b.hooks.Random(), generation: b.generation}
+	be.endpoint.Store(e)
+	be.weight.Store(max(e.Weight, 1))
+	be.flags.Store(unproven)
+	if len(b.listed) > 0 && b.slowStart > 0 { // the first ones have nobody to leave the work to
+		be.joined = b.hooks.Now()
+		be.set(warming)
+	}
+	if b.hooks.ConnectFirst {
+		be.set(unreachable)
+	}
+	be.conn = b.hooks.Connect(be)
+	return be
+}
+
+// forget is called with mu held, for a backend that leaves.
+func (b *Balancer) forget(be *Backend) {
+	delete(b.backends, be.endpoint.Load().Identity())
+	if be.unset(ejected) {
+		b.ejected--
+	}
+}
+
+// merge returns the backends of this generation in this client's order: those
+// that were there already, and came. It is called with mu held.
+func (b *Balancer) merge(came []*Backend) []*Backend {
+	byRank := func(x, y *Backend) int { return cmp.Compare(x.rank, y.rank) }
+	slices.SortFunc(came, byRank)
+	merged := make([]*Backend, 0, len(b.listed))
+	for _, be := range b.ordered {
+		if be.generation != b.generation {
+			continue
+		}
+		for len(came) > 0 && byRank(came[0], be) < 0 {
+			merged, came = append(merged, came[0]), came[1:]
+		}
+		merged = append(merged, be)
+	}
+	return append(merged, came...)
+}

@@ -1,0 +1,114 @@
+package health
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// When a backend is ejected, and for how long. The rules are those of Linkerd's
+// unified breaker with a longer memory for the backend's past; gRFC A50 would
+// want 100 requests in 10 s from each of five backends at least, which a
+// Deployment of three never has.
+const (
+	maxConsecutive = 5   // failures in a row
+	minSuccess     = 0.8 // of the requests in the window
+	minRequests    = 10  // in the window, before their share counts
+	buckets        = 10
+	bucketTime     = time.Second // so that the window is 10 s
+	minEjection    = time.Second
+	maxEjection    = time.Minute
+)
+
+// A Record is what is held against one backend: its failures in a row, and the
+// share of successes in the last ten seconds. Successes are counted while there
+// are failures to hold them against, so that a healthy backend costs nothing.
+// They are counted, not averaged over time, since a burst of failures would
+// weigh next to nothing in an average. The zero value is a clean record. It may
+// be used by many goroutines; times are nanoseconds since some moment.
+type Record struct {
+	suspect atomic.Bool // there are failures in the window
+
+	mu          sync.Mutex
+	consecutive int                              // guarded by mu, as is all below
+	counts      [buckets]struct{ good, bad int } // by time, modulo their number
+	newest      int64                            // the number of the last bucket in use
+	ejections   int                              // in a row, each soon after the one before
+	readmitted  int64                            // when the last one ended
+}
+
+// Observe takes note of an outcome and reports whether the backend should be
+// ejected: after five failures in a row, or when less than 80 % of at least ten
+// requests in ten seconds succeeded.
+func (r *Record) Observe(o Outcome, now func() int64) (eject bool) {
+	if o == Neutral || o == Success && !r.suspect.Load() {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.advance(now())
+	count := &r.counts[r.newest%buckets]
+	if o == Success {
+		r.consecutive = 0
+		count.good++
+		return false
+	}
+	r.consecutive++
+	count.bad++
+	r.suspect.Store(true)
+	good, bad := r.sum()
+	return r.consecutive >= maxConsecutive || good+bad >= minRequests && float64(good) < minSuccess*float64(good+bad)
+}
+
+// advance drops the buckets that have left the window.
+func (r *Record) advance(now int64) {
+	newest := max(now/int64(bucketTime), r.newest)
+	for n := max(r.newest, newest-buckets) + 1; n <= newest; n++ {
+		r.counts[n%buckets] = struct{ good, bad int }{}
+	}
+	if r.newest == newest {
+		return
+	}
+	r.newest = newest
+	if _, bad := r.sum(); bad == 0 {
+		r.forget()
+	}
+}
+
+func (r *Record) sum() (good, bad int) {
+	for _, c := range r.counts {
+		good += c.good
+		bad += c.bad
+	}
+	return good, bad
+}
+
+func (r *Record) forget() {
+	r.consecutive = 0
+	clear(r.counts[:])
+	r.suspect.Store(false)
+}
+
+// Eject returns for how long the backend is to be ejected: a second, doubled
+// with each ejection within a minute of the one before up to a minute, and of
+// that a random part between a half and the whole. What was held against the
+// backend is forgotten, but for the number of its ejections.
+func (r *Record) Eject(now int64, random func() uint64) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now-r.readmitted > int64(maxEjection) {
+		r.ejections = 0
+	}
+	d := doubled(minEjection, maxEjection, r.ejections)
+	r.ejections++
+	r.forget()
+	return jittered(d, random)
+}
+
+// Readmit takes note that the backend is back in rotation.
+func (r *Record) Readmit(now int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.readmitted = now
+	r.forget()
+}
