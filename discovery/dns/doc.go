@@ -13,9 +13,10 @@
 // The source asks again when the answer's TTL is over, and within Config.MinTTL
 // when a user of the target reports trouble. A failed look-up (a server that
 // does not answer, SERVFAIL, a malformed or a cut answer) keeps what was known,
-// for as long as it takes. NXDOMAIN may mean that the Service is gone, that none
-// of its pods is ready or that a DNS server has only just started, so it
-// counts after it has been repeated for Config.HoldDown.
+// for as long as it takes. NXDOMAIN may mean that the Service is gone, to be
+// made anew perhaps, or that none of its pods is ready, which need not be the
+// end of them. So it counts after it has been repeated for Config.HoldDown, and
+// much sooner when a user reports trouble, as the end of a pod makes for.
 //
 // A look-up by number costs one query per address family, one by name a single
 // query where the server adds the addresses of the pods, as CoreDNS does, up to
@@ -30,10 +31,14 @@
 //
 // DNS tells neither node nor zone of an endpoint, no hints, and nothing of pods
 // that are not ready; discovery/kube knows all that and learns of changes at
-// once. Of a dual-stack Service the IPv4 addresses are used. The name of a
-// Service that is not headless leads to its cluster IP, which works and balances
-// connections, not requests. With a port name this shows, and is logged; with a
-// number, a cluster IP looks like the one pod of a headless Service.
+// once. Of a dual-stack Service the IPv4 addresses are used. Of SRV records,
+// those of the lowest priority that has addresses are used, by weight where the
+// weights differ (RFC 2782); Kubernetes makes all equal.
+//
+// The name of a Service that is not headless leads to its cluster IP, which
+// works and balances connections, not requests. The Snapshot says so in Degraded,
+// and it is logged. With a port number, a cluster IP looks like the one pod of a
+// headless Service, so the PTR record of an address that is alone is asked for.
 //
 // [specification]: https://github.com/kubernetes/dns/blob/master/docs/specification.md
 package dns

@@ -38,6 +38,8 @@ func FuzzAnswer(f *testing.F) {
 			timeout:  time.Minute,
 			exchange: echo(raw),
 		}}
+		l.config.Timeout = time.Minute
+		l.isClusterIP(t.Context(), netip.MustParseAddr("10.96.0.7"))
 		r, err := l.read(t.Context())
 		if err != nil {
 			return
@@ -84,6 +86,8 @@ func fuzzSeeds() []*miekg.Msg {
 		{host + " 30 IN AAAA 2001:db8::1", host + " 30 IN AAAA ::ffff:10.0.0.1"},
 		{host + " 30 IN CNAME a.example.", "a.example. 5 IN A 192.0.2.1"},
 		{host + " 30 IN CNAME a.example.", "a.example. 5 IN CNAME " + host},
+		{"7.0.96.10.in-addr.arpa. 30 IN PTR " + host, "7.0.96.10.in-addr.arpa. 30 IN PTR ."},
+		{"_grpc._tcp." + host + " 30 IN SRV 1 0 9090 " + host, "_grpc._tcp." + host + " 30 IN SRV 0 0 9090 .", "_grpc._tcp." + host + " 30 IN SRV 1 9 9090 ."},
 		{"_grpc._tcp." + host + " 30 IN SRV 0 50 9090 10-0-0-1." + host, "_grpc._tcp." + host + " 30 IN SRV 0 50 0 ."},
 	} {
 		m := new(miekg.Msg)

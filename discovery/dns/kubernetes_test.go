@@ -44,6 +44,45 @@ func TestAClusterIPIsServedAndReportedOnce(t *testing.T) {
 	}
 }
 
+func TestAClusterIPByPortNumberIsReportedWithoutDelay(t *testing.T) {
+	logged := captureLog(t)
+	server := startServer(t)
+	server.SetA(host, time.Minute, ips("10.96.0.7")...)
+	reverse := server.SetPTR(ips("10.96.0.7")[0], time.Minute, "other.kiada.svc.cluster.local", strings.ToUpper(host))
+	reversed := make(chan struct{})
+	server.Break(func(_ string, query, answer *miekg.Msg) []byte {
+		if query.Question[0].Qtype != miekg.TypePTR {
+			return pack(answer)
+		}
+		defer close(reversed)
+		return nil // lost
+	})
+	config := quick(server)
+	config.Timeout = 100 * time.Millisecond
+	sub := watch(t, config, "headless:///quiz:80")
+	if s, err := sub.First(t.Context()); err != nil || s.Degraded != nil {
+		t.Fatalf("first %+v, %v", s, err)
+	}
+	<-reversed
+	server.Heal()
+	awaitQueries(t, server, host, miekg.TypeA, 5)
+	if n := server.Queries(reverse, miekg.TypePTR); n != 1 || sub.View().Err != nil || sub.View().Snapshot.Degraded != nil {
+		t.Errorf("%d queries for %s, which failed, and the view %+v; want 1 and silence", n, reverse, sub.View())
+	}
+
+	other := watch(t, quick(server), "headless:///quiz:80") // of another Source
+	await(t, other, "the report", func(v discovery.View) bool {
+		return v.Err == nil && v.Snapshot.Degraded != nil && strings.Contains(v.Snapshot.Degraded.Error(), "cluster IP")
+	})
+	expect(t, other.View().Snapshot, "10.96.0.7:80")
+	server.SetA(host, time.Minute, ips("10.1.0.7")...) // made headless
+	await(t, other, "the end of it", func(v discovery.View) bool { return v.Snapshot.Degraded == nil })
+	other.Close()
+	if n := strings.Count(logged(), "balances connections, not requests"); n != 1 {
+		t.Errorf("%d warnings, want 1:\n%s", n, logged())
+	}
+}
+
 func TestOnePodOfAHeadlessServiceIsNoClusterIP(t *testing.T) {
 	logged := captureLog(t)
 	server := startServer(t)
@@ -51,7 +90,8 @@ func TestOnePodOfAHeadlessServiceIsNoClusterIP(t *testing.T) {
 	server.SetA("10-1-0-7."+host, time.Minute, ips("10.1.0.7")...)
 	server.SetSRV(srvName, time.Minute, dnstest.SRV{Target: "10-1-0-7." + host, Port: 9090})
 	expect(t, resolve(t, quick(server), "headless:///quiz:grpc"), "10.1.0.7:9090")
-	expect(t, resolve(t, quick(server), "headless:///quiz:9090"), "10.1.0.7:9090") // by number, nothing can be known
+	server.SetPTR(ips("10.1.0.7")[0], time.Minute, "10-1-0-7."+host)
+	lookUps(t, server, "headless:///quiz:9090", miekg.TypeA, host)
 
 	server.SetA("db.example.com", time.Minute, ips("192.0.2.1")...)
 	server.SetSRV("_grpc._tcp.db.example.com", time.Minute, dnstest.SRV{Target: "db.example.com", Port: 9090})

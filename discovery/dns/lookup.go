@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"slices"
 	"time"
 
 	miekg "github.com/miekg/dns"
@@ -50,58 +49,56 @@ func (l *lookup) byNumber(ctx context.Context) (reading, error) {
 	return reading{endpoints: endpoints, ttl: r.ttl}, err
 }
 
-// byName ignores weight and priority of SRV records, which mean nothing in
-// Kubernetes: all pods of a Service are equal.
+// byName follows RFC 2782. All records that Kubernetes makes have one priority
+// and one weight.
 func (l *lookup) byName(ctx context.Context) (reading, error) {
 	host := hostName(l.target)
 	services, err := l.client.records(ctx, "_"+l.target.Port.Name+"._tcp."+host, miekg.TypeSRV)
 	if err != nil {
 		return reading{}, err
 	}
-	if len(services.found) == 0 {
+	all := services.found
+	if len(all) == 0 {
 		return reading{ttl: services.ttl, reason: l.absentPort(ctx, host, status(services.exists))}, nil
 	}
-	byTarget, err := l.client.targets(ctx, services)
-	if err != nil {
-		return reading{}, err
-	}
-	r := reading{ttl: services.ttl, virtual: l.isVirtual(services.found)}
-	for _, rr := range services.found {
-		srv := rr.(*miekg.SRV)
-		target := byTarget[miekg.CanonicalName(srv.Target)]
-		pod := ""
-		if !r.virtual {
-			pod = podOf(srv.Target)
+	r := reading{ttl: services.ttl, virtual: l.isVirtual(all)}
+	for rest := all; len(rest) > 0 && len(r.endpoints) == 0; {
+		services.found, rest = splitPriority(rest)
+		if err := l.addServices(ctx, &r, services); err != nil {
+			return reading{}, err
 		}
-		for _, addr := range target.addrs {
-			r.endpoints = append(r.endpoints, newEndpoint(addr, srv.Port, pod))
-		}
-		r.ttl = min(r.ttl, target.ttl)
 	}
 	if len(r.endpoints) == 0 {
-		return reading{ttl: r.ttl, reason: l.absent(statusOf(services.found))}, nil
+		return reading{ttl: r.ttl, reason: l.absent(statusOf(all))}, nil
 	}
 	r.endpoints, err = l.usable(r.endpoints)
 	return r, err
 }
 
-// isVirtual reports whether the SRV records are those of a Service with a
-// cluster IP: they lead to the name of the Service itself, where those of a
-// headless one lead to names below it (Kubernetes DNS specification, 2.3.2 and
-// 2.4.2).
-func (l *lookup) isVirtual(services []miekg.RR) bool {
-	host := miekg.CanonicalName(hostName(l.target))
-	return l.target.Service != "" && !slices.ContainsFunc(services, func(rr miekg.RR) bool {
-		return miekg.CanonicalName(rr.(*miekg.SRV).Target) != host
-	})
-}
-
-// statusOf says what is wrong with SRV records that lead nowhere.
-func statusOf(services []miekg.RR) string {
-	if len(services) == 1 && services[0].(*miekg.SRV).Target == "." {
-		return `"the service is decidedly not available" (SRV target ".", RFC 2782)`
+// addServices adds to r the endpoints of SRV records of one priority.
+func (l *lookup) addServices(ctx context.Context, r *reading, services records) error {
+	byTarget, err := l.client.targets(ctx, services)
+	if err != nil {
+		return err
 	}
-	return "SRV records whose targets have no addresses"
+	weighted := haveWeights(services.found)
+	for _, rr := range services.found {
+		srv := rr.(*miekg.SRV)
+		target := byTarget[miekg.CanonicalName(srv.Target)]
+		pod := ""
+		if !r.virtual && l.target.Service != "" {
+			pod = podOf(srv.Target)
+		}
+		for _, addr := range target.addrs {
+			e := newEndpoint(addr, srv.Port, pod)
+			if weighted {
+				e.Weight = uint32(srv.Weight)
+			}
+			r.endpoints = append(r.endpoints, e)
+		}
+		r.ttl = min(r.ttl, target.ttl)
+	}
+	return nil
 }
 
 // absent says what is known when there are no records.

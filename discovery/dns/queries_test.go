@@ -35,10 +35,10 @@ func lookUps(t *testing.T, server *dnstest.Server, target string, counted uint16
 }
 
 func TestAPortNumberCostsOneQueryPerFamilyAndLookUp(t *testing.T) {
-	for name, addr := range map[string]string{"IPv4": "10.0.0.1", "IPv6": "2001:db8::1"} {
+	for name, addrs := range map[string][]string{"IPv4": {"10.0.0.1", "10.0.0.2"}, "IPv6": {"2001:db8::1", "2001:db8::2"}} {
 		t.Run(name, func(t *testing.T) {
 			server := startServer(t)
-			server.SetA(host, time.Minute, ips(addr)...)
+			server.SetA(host, time.Minute, ips(addrs...)...)
 			lookUps(t, server, "headless:///quiz:80", miekg.TypeA, host)
 			a, aaaa := server.Queries(host, miekg.TypeA), server.Queries(host, miekg.TypeAAAA)
 			if a != 3 || aaaa > 3 { // AAAA may be given up before it is sent once there is an IPv4 address
@@ -47,6 +47,17 @@ func TestAPortNumberCostsOneQueryPerFamilyAndLookUp(t *testing.T) {
 			onlyAsked(t, server, host+". A", host+". AAAA")
 		})
 	}
+}
+
+func TestASoleAddressIsAskedAboutOnce(t *testing.T) {
+	server := startServer(t)
+	server.SetA(host, time.Minute, ips("10.0.0.1")...)
+	reverse := server.SetPTR(ips("10.0.0.1")[0], time.Minute, "10-0-0-1."+host)
+	lookUps(t, server, "headless:///quiz:80", miekg.TypeA, host)
+	if n := server.Queries(reverse, miekg.TypePTR); n != 1 {
+		t.Errorf("%d queries for %s in three look-ups, want 1", n, reverse)
+	}
+	onlyAsked(t, server, host+". A", host+". AAAA", reverse+" PTR")
 }
 
 func TestAPortNameCostsOneQueryPerLookUp(t *testing.T) {

@@ -42,6 +42,8 @@ type script struct {
 	now  byte   // what it does; guarded by mu, as all that follows
 	ttl  uint32 // of what it says
 	said []statement
+
+	complaints []time.Time // of users; owned by the test
 }
 
 type statement struct {
@@ -120,6 +122,7 @@ func (s schedule) play(t *testing.T) {
 			for len(s) > 1 {
 				server.do(s[0])
 				if s[1]%8 == 0 {
+					server.complaints = append(server.complaints, time.Now())
 					select {
 					case w.refresh <- struct{}{}:
 					default:
@@ -134,14 +137,14 @@ func (s schedule) play(t *testing.T) {
 			if last := w.last(); last == nil || len(last.Endpoints) != 1 || last.Endpoints[0].Addr.Addr().String() != good {
 				t.Errorf("ends with %+v, want %s", last, good)
 			}
-			check(t, config, server.statements(), w.updated())
+			check(t, config, server.statements(), server.complaints, w.updated())
 		})
 	})
 }
 
 // check holds what was published against what the server said. All that it said
 // was read in the same moment, for a look-up takes no virtual time.
-func check(t *testing.T, config Config, said []statement, updates []update) {
+func check(t *testing.T, config Config, said []statement, complaints []time.Time, updates []update) {
 	t.Helper()
 	for _, u := range updates {
 		i := slices.IndexFunc(said, func(s statement) bool { return s.at.Equal(u.at) })
@@ -154,23 +157,33 @@ func check(t *testing.T, config Config, said []statement, updates []update) {
 	}
 	for i, s := range said {
 		published := slices.ContainsFunc(updates, func(u update) bool { return u.at.Equal(s.at) })
-		if counts := s.addr != "" || held(said[:i+1]) >= config.HoldDown; published != counts {
-			t.Fatalf("what the server said at %v is published: %v, want %v; all: %v", s.at, published, counts, said[:i+1])
+		must, may := s.addr != "", s.addr != ""
+		if s.addr == "" {
+			kept, since := held(said[:i+1])
+			must = kept >= config.HoldDown || kept >= confirmation && slices.ContainsFunc(complaints, func(at time.Time) bool {
+				return at.After(since) && at.Before(s.at)
+			})
+			unsettled := since.Add(-config.MaxTTL - lookupTimeouts*config.Timeout) // what came before is
+			may = must || kept >= confirmation && slices.ContainsFunc(complaints, func(at time.Time) bool { return !at.Before(unsettled) })
+		}
+		if published && !may || !published && must {
+			t.Fatalf("what the server said at %v is published: %v; all: %v; complaints: %v", s.at, published, said[:i+1], complaints)
 		}
 	}
 }
 
 // held returns for how long the set has been kept by the answers that there is
-// nothing at the end of said; for ever when there was none to keep.
-func held(said []statement) time.Duration {
+// nothing at the end of said, and when it was confirmed last; for ever when
+// there was none to keep.
+func held(said []statement) (kept time.Duration, confirmed time.Time) {
 	last := len(said) - 1
 	first := last
 	for ; said[first].addr == ""; first-- {
 		if first == 0 {
-			return math.MaxInt64
+			return math.MaxInt64, time.Time{}
 		}
 	}
-	return said[last].at.Sub(said[first+1].at)
+	return said[last].at.Sub(said[first+1].at), said[first].at
 }
 
 func addrText(s *discovery.Snapshot) string {

@@ -29,7 +29,8 @@ type Config struct {
 	// query, whatever its TTL. Zero means 1 s and 60 s.
 	MinTTL, MaxTTL time.Duration
 	// HoldDown is for how long the last endpoints are kept when a name has no
-	// addresses any more. Zero means 800 ms.
+	// addresses any more. It ends after 800 ms once a user of the target reports
+	// trouble, such as a connection lost. Zero means 10 s.
 	HoldDown time.Duration
 	// Timeout is for how long to wait for one answer of one server. Zero means
 	// 2 s. A look-up as a whole, with all its queries, fails after five times
@@ -50,7 +51,7 @@ func (c Config) withDefaults() Config {
 	}{
 		{&c.MinTTL, time.Second},
 		{&c.MaxTTL, time.Minute},
-		{&c.HoldDown, 800 * time.Millisecond},
+		{&c.HoldDown, 10 * time.Second},
 		{&c.Timeout, 2 * time.Second},
 	} {
 		if *d.field <= 0 {

@@ -16,6 +16,9 @@ const (
 	// the first pod after a scale to zero does not wait for the negative TTL,
 	// which is 30 s in many clusters. Config.MinTTL may lift it.
 	maxAbsence = 2 * time.Second
+	// confirmation is for how long there must have been nothing when a user has
+	// reported trouble: the pods are gone as well, in all likelihood.
+	confirmation = 800 * time.Millisecond
 )
 
 // A timetable decides which answers count and when to ask again.
@@ -27,6 +30,9 @@ type timetable struct {
 	// absentSince is when the first of the answers without endpoints came that
 	// contradict it. Zero if the last answer did not.
 	absentSince time.Time
+	// troubled is when a user last reported trouble that no answer has settled.
+	// Zero if none did.
+	troubled time.Time
 }
 
 func newTimetable(config Config) *timetable {
@@ -50,18 +56,31 @@ func (t *timetable) answered(now time.Time, r reading) (deliver bool, wait time.
 	ttl := min(max(r.ttl, t.config.MinTTL), t.config.MaxTTL)
 	if len(r.endpoints) > 0 {
 		t.serving, t.absentSince = true, time.Time{}
+		if now.Sub(t.troubled) > ttl { // else a cache may have had it since before
+			t.troubled = time.Time{}
+		}
 		return true, early(ttl)
 	}
 	if t.serving {
 		if t.absentSince.IsZero() {
 			t.absentSince = now
 		}
-		if now.Sub(t.absentSince) < t.config.HoldDown {
-			return false, t.config.HoldDown / 4
+		if hold := t.hold(); now.Sub(t.absentSince) < hold {
+			return false, min(hold/4, maxAbsence)
 		}
 	}
 	t.serving, t.absentSince = false, time.Time{}
 	return true, early(min(ttl, max(maxAbsence, t.config.MinTTL)))
+}
+
+// hold returns for how long the last endpoints are kept while there is nothing.
+// DNS answers the same whether the pods are gone or only the Service, to be made
+// anew perhaps. Those who use the pods know the difference.
+func (t *timetable) hold() time.Duration {
+	if t.troubled.IsZero() {
+		return t.config.HoldDown
+	}
+	return min(t.config.HoldDown, confirmation)
 }
 
 // early takes up to a tenth off, so that the clients of a Service do not ask

@@ -2,9 +2,9 @@ package dns
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"github.com/sidestep-lb/sidestep/discovery"
@@ -20,12 +20,15 @@ type watcher struct {
 	timetable *timetable
 	receiver  discovery.Receiver
 	warned    bool
+
+	sole      netip.Addr // the last address that was alone and asked about
+	clusterIP bool       // whether it is the cluster IP of the Service
 }
 
 // run asks and reports until ctx ends.
 func (w *watcher) run(ctx context.Context) {
 	for {
-		w.forgetRefresh() // the look-up that begins now is the answer to it
+		w.takeRefresh() // the look-up that begins now is the answer to it
 		begun := time.Now()
 		wait := w.report(ctx)
 		if ctx.Err() != nil || !w.sleep(ctx, wait, begun.Add(w.lookup.config.MinTTL)) {
@@ -45,21 +48,32 @@ func (w *watcher) report(ctx context.Context) time.Duration {
 		return w.timetable.failed()
 	}
 	deliver, wait := w.timetable.answered(time.Now(), r)
-	if deliver {
-		snapshot := discovery.NewSnapshot(r.endpoints)
-		snapshot.Reason = r.reason
-		if r.virtual {
-			snapshot.Degraded = errClusterIP
-			w.warnOf(errClusterIP)
+	if !deliver {
+		w.receiver.Error(fmt.Errorf("%w; the last endpoints are kept for up to %v", r.reason, w.lookup.config.HoldDown))
+		return wait
+	}
+	sole := w.lookup.soleAddress(r)
+	r.virtual = r.virtual || w.clusterIP && sole == w.sole
+	w.publish(r)
+	if sole.IsValid() && sole != w.sole { // not before, for requests may wait for the first Snapshot
+		w.sole, w.clusterIP = sole, w.lookup.isClusterIP(ctx, sole)
+		if w.clusterIP {
+			r.virtual = true
+			w.publish(r)
 		}
-		w.receiver.Update(snapshot)
 	}
 	return wait
 }
 
-// errClusterIP is why a Snapshot with a cluster IP is less than was asked for.
-var errClusterIP = errors.New("the address is a cluster IP, which balances connections, not requests: " +
-	"make the Service headless (clusterIP: None), or let k8s:/// read its endpoints from the Kubernetes API")
+func (w *watcher) publish(r reading) {
+	snapshot := discovery.NewSnapshot(r.endpoints)
+	snapshot.Reason = r.reason
+	if r.virtual {
+		snapshot.Degraded = errClusterIP
+		w.warnOf(errClusterIP)
+	}
+	w.receiver.Update(snapshot)
+}
 
 // warnOf warns once.
 func (w *watcher) warnOf(err error) {
@@ -95,6 +109,7 @@ func (w *watcher) sleep(ctx context.Context, wait time.Duration, earliest time.T
 		case <-ctx.Done():
 			return false
 		case <-refresh:
+			w.timetable.troubled = time.Now()
 			if earliest.Before(due) {
 				timer.Reset(time.Until(earliest))
 			}
@@ -103,9 +118,10 @@ func (w *watcher) sleep(ctx context.Context, wait time.Duration, earliest time.T
 	}
 }
 
-func (w *watcher) forgetRefresh() {
+func (w *watcher) takeRefresh() {
 	select {
 	case <-w.receiver.Refresh():
+		w.timetable.troubled = time.Now()
 	default:
 	}
 }

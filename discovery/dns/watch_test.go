@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -250,26 +251,81 @@ func TestNXDOMAINCountsAtOnceWhenNothingWasKnown(t *testing.T) {
 	})
 }
 
-func TestNXDOMAINIsHeldDownBeforeItEmptiesTheSet(t *testing.T) {
-	inWorld(t, Config{MinTTL: time.Second, MaxTTL: time.Second}, has(1, "10.0.0.1"), func(w *world) {
-		w.say(nxdomain(30, 30))
-		pass(time.Second)
-		asked := w.asked()[len(w.asked())-1]
+func TestASetThatServesIsKeptWhileItsNameIsGone(t *testing.T) {
+	inWorld(t, Config{MaxTTL: time.Second}, has(1, "10.0.0.1"), func(w *world) {
+		w.say(nxdomain(30, 30)) // the Service was deleted, its pods were not
+		pass(10 * time.Second)
 		if len(w.last().Endpoints) == 0 {
-			t.Fatal("emptied at the first NXDOMAIN")
+			t.Fatal("emptied although no user reported trouble")
+		}
+		if len(w.failed()) == 0 || !errors.Is(w.failed()[0], discovery.ErrServiceNotFound) || !strings.Contains(w.failed()[0].Error(), "kept") {
+			t.Errorf("nothing said of it: %v", w.failed())
 		}
 		pass(time.Second)
 		if len(w.last().Endpoints) > 0 {
-			t.Fatal("not emptied")
-		}
-		held := w.updated()[len(w.updated())-1].at.Sub(asked)
-		if held > 800*time.Millisecond { // asked is the first NXDOMAIN or a later one
-			t.Errorf("emptied %v after NXDOMAIN", held)
-		}
-		if len(w.failed()) > 0 {
-			t.Errorf("reported as a failure: %v", w.failed())
+			t.Error("not emptied after 11 s")
 		}
 	})
+}
+
+func TestNXDOMAINEmptiesASetInTroubleWithinASecond(t *testing.T) {
+	for name, report := range map[string]time.Duration{"before": 300 * time.Millisecond, "meanwhile": 3 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, Config{MaxTTL: time.Second}, has(1, "10.0.0.1"), func(w *world) {
+				w.say(nxdomain(30, 30))
+				pass(report)
+				w.refresh <- struct{}{}
+				first := w.asked()[len(w.asked())-1]
+				pass(max(time.Second, 1800*time.Millisecond-report))
+				if len(w.last().Endpoints) > 0 {
+					t.Errorf("not emptied %v after NXDOMAIN", time.Since(first))
+				}
+			})
+		})
+	}
+}
+
+func TestOneNXDOMAINIsNotEnoughForASetInTrouble(t *testing.T) {
+	inWorld(t, Config{MaxTTL: time.Second}, has(1, "10.0.0.1"), func(w *world) {
+		for range 10 { // NXDOMAIN for half a second, again and again
+			w.refresh <- struct{}{}
+			w.say(nxdomain(30, 30))
+			pass(500 * time.Millisecond)
+			w.say(has(1, "10.0.0.1"))
+			pass(time.Second)
+		}
+		for _, u := range w.updated() {
+			if len(u.snapshot.Endpoints) == 0 {
+				t.Fatalf("emptied at %v", u.at)
+			}
+		}
+	})
+}
+
+func TestTroubleIsForgottenOnceAnAnswerIsNewerThanIt(t *testing.T) {
+	for _, test := range []struct {
+		ttl  uint32
+		kept bool
+	}{
+		{1, true},
+		{30, false}, // a cache may have had it since before the trouble
+	} {
+		inWorld(t, Config{}, has(test.ttl, "10.0.0.1"), func(w *world) {
+			pass(5 * time.Second)
+			w.refresh <- struct{}{}
+			pass(4 * time.Second)
+			w.say(nxdomain(30, 30))
+			pass(35 * time.Second)
+			first := slices.IndexFunc(w.asked(), func(at time.Time) bool { return at.Sub(w.asked()[0]) >= 9*time.Second })
+			emptied := slices.IndexFunc(w.updated(), func(u update) bool { return len(u.snapshot.Endpoints) == 0 })
+			if emptied < 0 {
+				t.Fatal("not emptied")
+			}
+			if held := w.updated()[emptied].at.Sub(w.asked()[first]); (held > time.Second) != test.kept {
+				t.Errorf("TTL %d s: the set was held for %v, want it kept: %v", test.ttl, held, test.kept)
+			}
+		})
+	}
 }
 
 func TestTheSetIsKeptForTheWholeHoldDown(t *testing.T) {

@@ -1,6 +1,7 @@
 package dnstest
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"time"
@@ -8,12 +9,15 @@ import (
 	"github.com/miekg/dns"
 )
 
-// An SRV is the part of an SRV record that Kubernetes gives a meaning to.
+// An SRV is an SRV record.
 type SRV struct {
 	// Target is a name. Its addresses, where the server knows them, go into
 	// the additional section of the answer.
 	Target string
 	Port   uint16
+	// Priority and Weight mean what RFC 2782 says. A Weight of zero stands for
+	// the one that CoreDNS gives to all.
+	Priority, Weight uint16
 }
 
 // SetA replaces the addresses of name: IPv4 addresses become A records, the
@@ -36,10 +40,11 @@ func (s *Server) SetSRV(name string, ttl time.Duration, services ...SRV) {
 	var records []dns.RR
 	for _, srv := range services {
 		records = append(records, &dns.SRV{
-			Hdr:    header(name, dns.TypeSRV, ttl),
-			Target: dns.Fqdn(srv.Target),
-			Port:   srv.Port,
-			Weight: uint16(max(1, 100/len(services))), // as CoreDNS does
+			Hdr:      header(name, dns.TypeSRV, ttl),
+			Target:   dns.Fqdn(srv.Target),
+			Port:     srv.Port,
+			Priority: srv.Priority,
+			Weight:   cmp.Or(srv.Weight, uint16(max(1, 100/len(services)))),
 		})
 	}
 	s.replace(name, records, dns.TypeSRV)
@@ -51,6 +56,17 @@ func (s *Server) SetCNAME(name string, ttl time.Duration, target string) {
 	s.replace(name, []dns.RR{
 		&dns.CNAME{Hdr: header(name, dns.TypeCNAME, ttl), Target: dns.Fqdn(target)},
 	}, dns.TypeCNAME)
+}
+
+// SetPTR makes addr lead back to names. It returns the name that is asked for.
+func (s *Server) SetPTR(addr netip.Addr, ttl time.Duration, names ...string) string {
+	reverse, _ := dns.ReverseAddr(addr.String()) // fails for what is no address only
+	var records []dns.RR
+	for _, name := range names {
+		records = append(records, &dns.PTR{Hdr: header(reverse, dns.TypePTR, ttl), Ptr: dns.Fqdn(name)})
+	}
+	s.replace(reverse, records, dns.TypePTR)
+	return reverse
 }
 
 // Remove forgets all records of name, which does not exist any more then.
