@@ -25,12 +25,15 @@ type Endpoint struct {
 	// with the defaults for absent ones already applied (KEP-1672). A source
 	// that knows no conditions reports what it finds as ready and serving.
 	Ready, Serving, Terminating bool
-	// AppProtocol is the protocol of the port as the Service declares it, such as
-	// kubernetes.io/h2c (KEP-1422); empty means unknown.
-	AppProtocol string
 	// Weight is this endpoint's share of the load in proportion to the others',
 	// for policies that go by weights. Zero counts as one.
 	Weight uint32
+	// AppProtocol is the protocol of the port as the Service declares it, such as
+	// kubernetes.io/h2c (KEP-1422); empty means unknown.
+	AppProtocol string
+	// Priority is the level that topology put the endpoint in, 0 for those to be
+	// used first. A source leaves it 0.
+	Priority uint8
 	// Hints name the zones and nodes that should use this endpoint.
 	Hints Hints
 }
@@ -54,7 +57,7 @@ func (e *Endpoint) Identity() Identity { return Identity{e.Addr, e.UID} }
 // Equal reports whether all that is known of e and o is the same.
 func (e *Endpoint) Equal(o *Endpoint) bool {
 	return e.Addr == o.Addr && e.Other == o.Other && e.UID == o.UID && e.Pod == o.Pod &&
-		e.AppProtocol == o.AppProtocol && e.Weight == o.Weight &&
+		e.AppProtocol == o.AppProtocol && e.Weight == o.Weight && e.Priority == o.Priority &&
 		e.Node == o.Node && e.Zone == o.Zone &&
 		e.Ready == o.Ready && e.Serving == o.Serving && e.Terminating == o.Terminating &&
 		slices.Equal(e.Hints.Zones, o.Hints.Zones) && slices.Equal(e.Hints.Nodes, o.Hints.Nodes)

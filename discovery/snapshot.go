@@ -18,6 +18,12 @@ type Snapshot struct {
 	// LocalOnly is the Service's internalTrafficPolicy "Local": only endpoints
 	// on the client's own node may be used.
 	LocalOnly bool
+	// ClientAffinity is the Service's sessionAffinity "ClientIP": kube-proxy sends
+	// whatever comes from one IP address to one endpoint, as long as that may be
+	// used. To a pod that is its client, this means one endpoint for all requests;
+	// a balancer can honour it by hashing a key that stays the same. Of headless
+	// Services it is not set, as kube-proxy does not serve them.
+	ClientAffinity bool
 	// Reason says why there are no endpoints where the source knows: it wraps
 	// ErrServiceNotFound, ErrPortNotFound or ErrNoEndpoints. Nil when there are
 	// some, or when the Service merely has no pods.
@@ -51,8 +57,22 @@ func (s *Snapshot) Equal(o *Snapshot) bool {
 	if s == nil || o == nil {
 		return s == o
 	}
-	return s.LocalOnly == o.LocalOnly && errorText(s.Reason) == errorText(o.Reason) && errorText(s.Degraded) == errorText(o.Degraded) &&
-		slices.EqualFunc(s.Endpoints, o.Endpoints, func(a, b Endpoint) bool { return a.Equal(&b) })
+	return s.LocalOnly == o.LocalOnly && s.ClientAffinity == o.ClientAffinity && errorText(s.Reason) == errorText(o.Reason) && errorText(s.Degraded) == errorText(o.Degraded) &&
+		EqualEndpoints(s.Endpoints, o.Endpoints)
+}
+
+// EqualEndpoints reports whether a and b are the same endpoints in the same
+// order, with all that is known of them.
+func EqualEndpoints(a, b []Endpoint) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if &a[i] != &b[i] && !a[i].Equal(&b[i]) {
+			return false
+		}
+	}
+	return true
 }
 
 // Ready counts the endpoints that are ready.

@@ -19,7 +19,7 @@ const aliasKubernetes = "kubernetes"
 
 // A Target is a parsed name. Targets are comparable.
 //
-//	k8s:///SERVICE[.NAMESPACE[.svc[.DOMAIN]]][:PORT]
+//	k8s:///SERVICE[.NAMESPACE[.svc[.DOMAIN]]][:PORT][?via=VIA]
 //	headless:///SERVICE[.NAMESPACE[.svc[.DOMAIN]]][:PORT] or headless:///HOST[:PORT]
 //	static:///ADDRESS:PORT[,ADDRESS:PORT...]
 type Target struct {
@@ -33,7 +33,17 @@ type Target struct {
 	Name string
 	// Port is the port of the Service; its zero value is the only one.
 	Port Port
+	// Via is how to reach a Service from outside its cluster: one of the Via
+	// constants, with SchemeKubernetes only. Empty means straight to the pods.
+	// See package kube for what each means.
+	Via string
 }
+
+// The ways to a Service from outside its cluster.
+const (
+	ViaNodePort     = "nodeport"     // the Service's port on the cluster's nodes
+	ViaLoadBalancer = "loadbalancer" // the Service's load balancer
+)
 
 // A Port is given by name or by number, or left out.
 type Port struct {
@@ -62,10 +72,14 @@ func (t Target) String() string {
 		b.WriteByte(':')
 		b.WriteString(t.Port.String())
 	}
+	if t.Via != "" {
+		b.WriteString(viaParameter)
+		b.WriteString(t.Via)
+	}
 	return b.String()
 }
 
-// Host returns the target without its scheme and port, as a user would write
+// Host returns the target without its scheme, port and Via, as a user would write
 // it in a URL.
 func (t Target) Host() string {
 	switch {
@@ -108,8 +122,9 @@ func ParseTarget(s string) (Target, error) {
 		return Target{}, p.fail(0, "no scheme: write k8s:///, headless:/// or static:/// before the name")
 	}
 	p.offset = len(s) - len(rest)
-	if i := strings.IndexAny(rest, "?#"); i >= 0 {
-		return Target{}, p.fail(p.offset+i, "unknown parameters")
+	rest, via, err := p.via(scheme, rest)
+	if err != nil {
+		return Target{}, err
 	}
 	authority, name, found := strings.Cut(rest, "/")
 	if !found {
@@ -117,7 +132,11 @@ func ParseTarget(s string) (Target, error) {
 	}
 	switch scheme {
 	case SchemeKubernetes, aliasKubernetes:
-		return p.kubernetes(authority, name)
+		t, err := p.kubernetes(authority, name)
+		if err == nil {
+			t.Via = via
+		}
+		return t, err
 	case SchemeHeadless, SchemeStatic:
 		if authority != "" {
 			return Target{}, p.fail(p.offset, "a host before the name: write three slashes, "+scheme+":///"+authority)
@@ -140,6 +159,27 @@ type targetParser struct {
 
 func (p *targetParser) fail(offset int, problem string) error {
 	return &TargetError{Target: p.whole, Offset: min(offset, len(p.whole)), Problem: problem}
+}
+
+const viaParameter = "?via="
+
+// via cuts what follows the name off rest.
+func (p *targetParser) via(scheme, rest string) (name, via string, err error) {
+	i := strings.IndexAny(rest, "?#")
+	if i < 0 {
+		return rest, "", nil
+	}
+	at := p.offset + i
+	via, found := strings.CutPrefix(rest[i:], viaParameter)
+	switch {
+	case !found:
+		return "", "", p.fail(at, "unknown parameters: known is "+viaParameter)
+	case scheme == SchemeHeadless || scheme == SchemeStatic:
+		return "", "", p.fail(at, "only k8s targets have a via")
+	case via != ViaNodePort && via != ViaLoadBalancer:
+		return "", "", p.fail(at+len(viaParameter), "unknown via: known are "+ViaNodePort+" and "+ViaLoadBalancer)
+	}
+	return rest[:i], via, nil
 }
 
 func (p *targetParser) kubernetes(authority, name string) (Target, error) {
@@ -171,11 +211,13 @@ func (p *targetParser) headless(name string) (Target, error) {
 	if err != nil {
 		return Target{}, err
 	}
+	name = lower(host) + name[len(host):] // DNS does not tell capitals from small letters (RFC 4343)
+	host = lower(host)
 	if labels := strings.Split(host, "."); len(labels) > 2 && labels[2] != "svc" {
 		if err := p.hostname(host); err != nil {
 			return Target{}, err
 		}
-		host = strings.ToLower(strings.TrimSuffix(host, "."))
+		host = strings.TrimSuffix(host, ".")
 		if strings.Count(host, ".") < 2 {
 			host += "." // without it, the name would read as that of a Service
 		}
@@ -204,10 +246,11 @@ func (p *targetParser) service(t Target, name string) (Target, error) {
 				return Target{}, err
 			}
 		case 2:
-			if label != "svc" {
+			if lower(label) != "svc" {
 				return Target{}, p.fail(at, `a Service's name goes on with "svc" after its namespace`)
 			}
 		case 3:
+			label = lower(label) // this and "svc" are DNS's, not Kubernetes'
 			for l := range strings.SplitSeq(label, ".") {
 				if err := p.label(at, "domain", l); err != nil {
 					return Target{}, err
@@ -298,15 +341,25 @@ func checkLabel(what, s string) string {
 	return ""
 }
 
-// hostname holds host against the rule for host names, with the underscore that
-// is common in DNS.
+// lower is strings.ToLower for ASCII alone: of the Kelvin sign it makes no k.
+func lower(s string) string {
+	return strings.Map(func(c rune) rune {
+		if 'A' <= c && c <= 'Z' {
+			return c + 'a' - 'A'
+		}
+		return c
+	}, s)
+}
+
+// hostname holds host, in lower case, against the rule for host names, with the
+// underscore that is common in DNS.
 func (p *targetParser) hostname(host string) error {
 	if len(host) > 253 {
 		return p.fail(p.offset, fmt.Sprintf("the host name is %d characters long, 253 is the limit", len(host)))
 	}
 	at := p.offset
 	for label := range strings.SplitSeq(strings.TrimSuffix(host, "."), ".") {
-		if problem := checkLabel("host name", strings.ToLower(strings.ReplaceAll(label, "_", "x"))); problem != "" {
+		if problem := checkLabel("host name", strings.ReplaceAll(label, "_", "x")); problem != "" {
 			return p.fail(at, problem)
 		}
 		at += len(label) + 1

@@ -21,7 +21,11 @@ func TestTargetsParse(t *testing.T) {
 		"k8s:///quiz.kiada.svc.cluster.local:grpc-2": k8s("quiz", "kiada", "cluster.local", discovery.Port{Name: "grpc-2"}),
 		"k8s:///1st.kiada":                           k8s("1st", "kiada", "", discovery.Port{}),
 
+		"k8s:///quiz.kiada:grpc?via=nodeport": {Scheme: "k8s", Service: "quiz", Namespace: "kiada", Port: discovery.Port{Name: "grpc"}, Via: "nodeport"},
+		"k8s:///quiz?via=loadbalancer":        {Scheme: "k8s", Service: "quiz", Via: "loadbalancer"},
+
 		// The forms of kuberesolver.
+		"kubernetes://kiada/quiz:80?via=nodeport":             {Scheme: "k8s", Service: "quiz", Namespace: "kiada", Port: discovery.Port{Number: 80}, Via: "nodeport"},
 		"kubernetes:///quiz.kiada:8080":                       k8s("quiz", "kiada", "", discovery.Port{Number: 8080}),
 		"kubernetes://kiada/quiz:8080":                        k8s("quiz", "kiada", "", discovery.Port{Number: 8080}),
 		"kubernetes://quiz:8080/":                             k8s("quiz", "", "", discovery.Port{Number: 8080}),
@@ -30,9 +34,11 @@ func TestTargetsParse(t *testing.T) {
 		"kubernetes://quiz.kiada.svc.cluster.local:8080":      k8s("quiz", "kiada", "cluster.local", discovery.Port{Number: 8080}),
 		"kubernetes:///quiz.kiada.svc.cluster.local:portname": k8s("quiz", "kiada", "cluster.local", discovery.Port{Name: "portname"}),
 
-		"headless:///quiz.kiada:grpc":     {Scheme: "headless", Service: "quiz", Namespace: "kiada", Port: discovery.Port{Name: "grpc"}},
-		"headless:///db.example.com:5432": {Scheme: "headless", Name: "db.example.com", Port: discovery.Port{Number: 5432}},
-		"headless:///DB_1.example.com.:1": {Scheme: "headless", Name: "db_1.example.com", Port: discovery.Port{Number: 1}},
+		"headless:///quiz.kiada:grpc":         {Scheme: "headless", Service: "quiz", Namespace: "kiada", Port: discovery.Port{Name: "grpc"}},
+		"headless:///db.example.com:5432":     {Scheme: "headless", Name: "db.example.com", Port: discovery.Port{Number: 5432}},
+		"headless:///DB_1.example.com.:1":     {Scheme: "headless", Name: "db_1.example.com", Port: discovery.Port{Number: 1}},
+		"headless:///Quiz.Kiada.SVC:grpc":     {Scheme: "headless", Service: "quiz", Namespace: "kiada", Port: discovery.Port{Name: "grpc"}},
+		"k8s:///quiz.kiada.SVC.Cluster.Local": k8s("quiz", "kiada", "cluster.local", discovery.Port{}),
 
 		"static:///10.0.0.1:80,[2001:db8::1]:81": {Scheme: "static", Name: "10.0.0.1:80,[2001:db8::1]:81"},
 	} {
@@ -63,10 +69,17 @@ func TestTargetErrorsPointAtTheMistake(t *testing.T) {
 		"k8s:///quiz:65536":                 {"65536", "between 1 and 65535"},
 		"k8s:///quiz:99999999999999999":     {"99999999999999999", "between 1 and 65535"},
 		"k8s:///quiz:gr/pc":                 {"gr/pc", "holds '/'"},
-		"k8s:///quiz?via=moon":              {"?via=moon", "unknown parameters"},
+		"k8s:///quiz?via=moon":              {"moon", "known are nodeport and loadbalancer"},
+		"k8s:///quiz?via=":                  {"", "known are nodeport and loadbalancer"},
+		"k8s:///quiz?via=nodeport&x=1":      {"nodeport&x=1", "known are nodeport and loadbalancer"},
+		"k8s:///quiz:80?port=81":            {"?port=81", "unknown parameters"},
+		"k8s:///quiz#via=nodeport":          {"#via=nodeport", "unknown parameters"},
+		"k8s:///Quiz?via=nodeport":          {"Quiz?via=nodeport", "capital letter 'Q'"},
+		"headless:///quiz?via=nodeport":     {"?via=nodeport", "only k8s targets"},
 		"k8s:///" + strings.Repeat("a", 64): {strings.Repeat("a", 64), "63 is the limit"},
 		"kubernetes://kiada/quiz.other:1":   {"quiz.other:1", "namespace is given twice"},
 		"headless://quiz:80":                {"quiz:80", "three slashes"},
+		"headless:///a.b.\u212a8s":          {"\u212a8s", "holds '\u212a'"}, // the Kelvin sign, k in lower case
 		"headless:///a.b.c/d:1":             {"c/d:1", "holds '/'"},
 		"static:///localhost:80":            {"localhost:80", "want ADDRESS:PORT"},
 		"static:///10.0.0.1:80,10.0.0.2":    {"10.0.0.2", "want ADDRESS:PORT"},
@@ -91,6 +104,7 @@ func FuzzParseTarget(f *testing.F) {
 	for _, s := range []string{
 		"k8s:///quiz.kiada.svc.cluster.local:grpc", "kubernetes://kiada/quiz:80", "kubernetes://quiz:8080/",
 		"headless:///db.example.com.:5432", "static:///[::1]:80,10.0.0.1:1", "k8s:///", "a://b/c?d#e", "headless:///a.b.svc.c",
+		"k8s:///quiz:80?via=nodeport",
 	} {
 		f.Add(s)
 	}

@@ -153,13 +153,14 @@ func (w *watch) state() (View, uint64, <-chan struct{}) {
 func (w *watch) Update(s *Snapshot) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	same := s.Equal(w.view.Snapshot)
+	if same {
+		s = w.view.Snapshot // users may compare pointers to see that nothing changed
+	}
 	if w.view.Err != nil {
 		slog.Info("sidestep: discovery recovered", "target", w.key.target.String(), "endpoints", len(s.Endpoints))
-	} else if s.Equal(w.view.Snapshot) {
+	} else if same {
 		return
-	}
-	if s.Equal(w.view.Snapshot) {
-		s = w.view.Snapshot // users may compare pointers to see that nothing changed
 	}
 	w.set(View{Snapshot: s})
 }

@@ -1,14 +1,15 @@
 package resolver
 
 import (
+	"fmt"
 	"net"
-	"os"
 	"strconv"
 	"strings"
 
 	grpcresolver "google.golang.org/grpc/resolver"
 
 	"github.com/sidestep-lb/sidestep/discovery"
+	"github.com/sidestep-lb/sidestep/discovery/subset"
 	"github.com/sidestep-lb/sidestep/discovery/topology"
 )
 
@@ -26,10 +27,23 @@ type Config struct {
 	// Without a zone and a node hints do not count; without a node a Service
 	// whose policy is Local has no usable endpoint.
 	Locality topology.Locality
+	// SpillOver adds the endpoints that kube-proxy would not use for hints, as
+	// levels of lower priority, and makes the client's own zone the first level
+	// where there are no hints (see [topology.Spill]): the next level takes over
+	// as the first becomes unfit or too slow. gRPC's own policies know
+	// no levels and use them all alike.
+	SpillOver bool
 	// SubsetSize is the number of endpoints to connect to, out of a Service
 	// that has more. The default, 0, is all of them. The subset depends on the
-	// name of the host, which is that of the pod.
+	// name of the client's pod: see [subset.Chooser].
 	SubsetSize int
+	// SubsetPeers is a target of the Service that the client itself belongs to,
+	// such as "k8s:///shop", with a port if that Service has several. With it the
+	// clients share out the endpoints evenly among them, as soon as they know
+	// each other ([subset.Bounded]). Without it, or if its pods are not to be
+	// found or this client's is not one of them, each chooses for itself
+	// ([subset.Rendezvous]). It counts with a SubsetSize only.
+	SubsetPeers string
 }
 
 // NewBuilder returns a builder for grpc.WithResolvers, which uses it for the
@@ -57,13 +71,9 @@ func (b *builder) Build(target grpcresolver.Target, cc grpcresolver.ClientConn, 
 	if err != nil {
 		return nil, err
 	}
-	source := b.config.Source
-	if source == nil {
-		source = defaultSource(parsed.Scheme)
-	}
-	client, err := os.Hostname()
-	if err != nil { // an unnamed host shares its subset with others of its kind
-		client = "localhost"
+	own, err := b.own()
+	if err != nil {
+		return nil, err
 	}
 	locality := b.config.Locality
 	if locality == (topology.Locality{}) {
@@ -72,11 +82,33 @@ func (b *builder) Build(target grpcresolver.Target, cc grpcresolver.ClientConn, 
 	return start(&nameResolver{
 		cc:           cc,
 		text:         target.String(),
-		subscription: discovery.Watch(source, parsed),
+		subscription: subset.NewChooser(b.watch(parsed), own, b.config.SubsetSize),
 		locality:     locality,
-		client:       client,
-		subsetSize:   b.config.SubsetSize,
+		spillOver:    b.config.SpillOver,
 	}), nil
+}
+
+// own subscribes to the client's own Service, if that is known and of use.
+func (b *builder) own() (*discovery.Subscription, error) {
+	if b.config.SubsetPeers == "" {
+		return nil, nil
+	}
+	target, err := discovery.ParseTarget(b.config.SubsetPeers)
+	if err != nil {
+		return nil, fmt.Errorf("resolver config: SubsetPeers: %w", err)
+	}
+	if b.config.SubsetSize <= 0 {
+		return nil, nil
+	}
+	return b.watch(target), nil
+}
+
+func (b *builder) watch(target discovery.Target) *discovery.Subscription {
+	source := b.config.Source
+	if source == nil {
+		source = defaultSource(target.Scheme)
+	}
+	return discovery.Watch(source, target)
 }
 
 // OverrideAuthority implements grpcresolver.AuthorityOverrider. The authority,

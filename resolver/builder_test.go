@@ -1,10 +1,14 @@
 package resolver_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 	grpcresolver "google.golang.org/grpc/resolver"
 
 	"github.com/sidestep-lb/sidestep/discovery"
@@ -47,11 +51,42 @@ func TestMalformedTargetIsAnErrorThatPointsAtTheMistake(t *testing.T) {
 	}
 }
 
+// gRPC keeps what follows the question mark apart from the rest of the target.
+func TestTheWayIntoAClusterReachesTheSource(t *testing.T) {
+	asked := make(targets, 1)
+	conn, err := grpc.NewClient("k8s:///quiz.kiada:grpc?via=nodeport",
+		grpc.WithResolvers(resolver.NewBuilder("k8s", resolver.Config{Source: asked})),
+		grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.Connect()
+	want := discovery.Target{Scheme: "k8s", Service: "quiz", Namespace: "kiada", Port: discovery.Port{Name: "grpc"}, Via: discovery.ViaNodePort}
+	select {
+	case got := <-asked:
+		if got != want {
+			t.Errorf("the source is asked for %v, want %v", got, want)
+		}
+	case <-time.After(patience):
+		t.Error("the source is not asked")
+	}
+}
+
+// targets is a source that tells what it is asked for, and nothing else.
+type targets chan discovery.Target
+
+func (c targets) Watch(ctx context.Context, target discovery.Target, _ discovery.Receiver) {
+	c <- target
+	<-ctx.Done()
+}
+
 func TestAuthorityIsTheServicesName(t *testing.T) {
 	for text, want := range map[string]string{
 		"k8s:///quiz":                              "quiz",
 		"k8s:///quiz.kiada:grpc":                   "quiz.kiada",
 		"k8s:///quiz.kiada:8080":                   "quiz.kiada:8080",
+		"k8s:///quiz.kiada:8080?via=nodeport":      "quiz.kiada:8080",
 		"k8s:///quiz.kiada.svc.cluster.local:grpc": "quiz.kiada.svc.cluster.local",
 		"kubernetes:///quiz.kiada:grpc":            "quiz.kiada",
 		"kubernetes://kiada/quiz:8080":             "quiz:8080",

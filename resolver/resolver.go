@@ -2,7 +2,6 @@ package resolver
 
 import (
 	"context"
-	"slices"
 	"sync"
 
 	grpcresolver "google.golang.org/grpc/resolver"
@@ -19,17 +18,17 @@ type nameResolver struct {
 	// Set at the start and read-only.
 	cc           grpcresolver.ClientConn
 	text         string // the target as the channel knows it
-	subscription *discovery.Subscription
-	client       string // the name that decides the subset
-	subsetSize   int
+	subscription *subset.Chooser
+	spillOver    bool
 	close        func() // ends run and waits for it
 
 	locality topology.Locality // its zone may be inferred; owned by run
 
 	// What the channel was told last; owned by run.
-	told   bool
-	usable []discovery.Endpoint
-	reason error
+	told      bool
+	usable    []discovery.Endpoint
+	addresses []grpcresolver.Address // of usable
+	reason    error
 }
 
 func start(r *nameResolver) *nameResolver {
@@ -59,15 +58,15 @@ func (r *nameResolver) Close() { r.close() }
 
 func (r *nameResolver) run(ctx context.Context) {
 	for {
-		view, err := r.subscription.Next(ctx)
+		view, changed, err := r.subscription.Next(ctx)
 		if err != nil {
 			return
 		}
 		switch {
-		case view.Snapshot != nil:
+		case changed:
 			waiting.Delete(r)
 			r.update(view.Snapshot) // good, even if a later read failed
-		case discovery.Lasting(view.Err):
+		case view.Snapshot == nil && discovery.Lasting(view.Err):
 			r.cc.ReportError(view.Err)
 		}
 		// Before the first Snapshot, requests outwait an error that may pass.
@@ -78,20 +77,22 @@ func (r *nameResolver) run(ctx context.Context) {
 // update tells the channel what it may use now, unless it knows already: an
 // update that brings nothing new costs gRPC's own policies milliseconds.
 func (r *nameResolver) update(s *discovery.Snapshot) {
-	var usable []discovery.Endpoint
 	var reason error
 	r.locality = r.locality.Infer(s)
-	if levels := topology.Select(s, r.locality); len(levels) > 0 {
-		usable = subset.Rendezvous(levels[0], r.client, r.subsetSize)
-	} else {
+	choose := topology.Select
+	if r.spillOver {
+		choose = topology.Spill
+	}
+	usable := r.subscription.Choose(choose(s, r.locality))
+	if len(usable) == 0 {
 		reason = s.Unusable(r.subscription.Target())
 	}
-	if r.told && text(reason) == text(r.reason) &&
-		slices.EqualFunc(usable, r.usable, func(a, b discovery.Endpoint) bool { return a.Equal(&b) }) {
+	if r.told && text(reason) == text(r.reason) && discovery.EqualEndpoints(usable, r.usable) {
 		return
 	}
-	r.told, r.usable, r.reason = true, usable, reason
-	err := r.cc.UpdateState(state(usable, reason))
+	next := state(usable, reason, r.usable, r.addresses)
+	r.told, r.usable, r.addresses, r.reason = true, usable, next.Addresses, reason
+	err := r.cc.UpdateState(next)
 	if err != nil && reason != nil {
 		// The policy knows nothing of Unusable. pick_first and those made with
 		// balancer/base put a reported error into theirs; round_robin and its

@@ -8,20 +8,31 @@ import (
 )
 
 // state makes the resolver state of usable endpoints or, without any, of the
-// reason for that.
-func state(usable []discovery.Endpoint, reason error) grpcresolver.State {
+// reason for that. It takes over the texts of the last addresses, which are those
+// of the last endpoints.
+func state(usable []discovery.Endpoint, reason error, last []discovery.Endpoint, lastAddresses []grpcresolver.Address) grpcresolver.State {
 	s := grpcresolver.State{
 		// Policies made with balancer/base read Addresses alone; the channel
 		// derives Endpoints from Addresses, but not the other way round.
 		Addresses: make([]grpcresolver.Address, len(usable)),
 		Endpoints: make([]grpcresolver.Endpoint, len(usable)),
 	}
+	all := make([]attributes.Attributes, len(usable)) // one piece of memory instead of many
 	for i := range usable {
-		s.Addresses[i] = grpcresolver.Address{Addr: usable[i].Addr.String()}
+		// Attributes of an Address would make gRPC reconnect at each change.
+		all[i] = *attributes.New(endpointKey{}, endpointValue{&usable[i]})
+		at := usable[i].Addr
+		for len(last) > 0 && last[0].Addr.Compare(at) < 0 {
+			last, lastAddresses = last[1:], lastAddresses[1:]
+		}
+		if len(last) > 0 && last[0].Addr == at {
+			s.Addresses[i].Addr = lastAddresses[0].Addr
+		} else {
+			s.Addresses[i].Addr = at.String()
+		}
 		s.Endpoints[i] = grpcresolver.Endpoint{
-			Addresses: s.Addresses[i : i+1 : i+1],
-			// Attributes of an Address would make gRPC reconnect at each change.
-			Attributes: attributes.New(endpointKey{}, endpointValue{&usable[i]}),
+			Addresses:  s.Addresses[i : i+1 : i+1],
+			Attributes: &all[i],
 		}
 	}
 	if reason != nil {

@@ -39,6 +39,38 @@
 // A Service of type ExternalName has no endpoints; the [ExternalNameError] in
 // the Snapshot's Reason says what it is an alias of.
 //
+// # From outside the cluster
+//
+// Where pods cannot be reached, a target says which way to go in:
+//
+//	k8s:///quiz.kiada:grpc?via=nodeport
+//	k8s:///quiz.kiada:grpc?via=loadbalancer
+//
+// The endpoints are then the cluster's nodes with the Service's node port, or
+// the load balancer's addresses in the status of the Service, with the Service's
+// own port. A load balancer that is known by its host name alone is like a Service
+// of type ExternalName: the name is for discovery.Fallback to look up.
+//
+// Nodes are dialled at their ExternalIPs if any of them has one, else at their
+// InternalIPs. They are ready while their kubelets are, and left out as the
+// service controller leaves them out of cloud load balancers: those labelled
+// node.kubernetes.io/exclude-from-external-load-balancers, which kubeadm makes of
+// control planes, take nothing. If the Service's externalTrafficPolicy is Local,
+// only nodes with a pod that can serve count. To read Nodes takes the rights that
+// [ClusterRole] returns.
+//
+// Where the server has no EndpointSlices, or refuses them but not the legacy
+// Endpoints, those are read in their place; see [API].
+//
+// # What it costs
+//
+// A Service costs the API server two watches, one of its slices and one of itself,
+// however many targets and users it has. From the 21st Service of a namespace on,
+// all of them share two watches of the whole namespace, which stay until the last
+// Service is left. Those that come later share them, too, as soon as there
+// are 21. Where the whole namespace is forbidden or has more than 2,000
+// slices, each Service keeps its own.
+//
 // # What it does when reading fails
 //
 // Whatever was read last stays, however long the API server is away. The first

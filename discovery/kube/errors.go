@@ -3,6 +3,7 @@ package kube
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/sidestep-lb/sidestep/discovery"
 	"github.com/sidestep-lb/sidestep/internal/kubeapi"
@@ -10,8 +11,9 @@ import (
 
 // The rules that a client's Role needs in the namespace of the Service.
 const (
-	slicesRule   = `{apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [list, watch]}`
-	servicesRule = `{apiGroups: [""], resources: [services], verbs: [get, list, watch]}`
+	slicesRule    = `{apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [list, watch]}`
+	endpointsRule = `{apiGroups: [""], resources: [endpoints], verbs: [list, watch]}` // for Config.API Endpoints
+	servicesRule  = `{apiGroups: [""], resources: [services], verbs: [get, list, watch]}`
 )
 
 // Role returns, as YAML, the least Role that a client of the Services in
@@ -26,17 +28,31 @@ rules:
 `, namespace, slicesRule, servicesRule)
 }
 
+// What an explanation calls that which cannot be read.
+const (
+	theSlices    = "the EndpointSlices"
+	theEndpoints = "the Endpoints"
+)
+
 // explain says what reading failed of, and for a 403 what would help.
 func explain(target discovery.Target, what string, err error) error {
 	if !forbidden(err) {
 		return fmt.Errorf("%s: read %s of %s in namespace %s: %w", target, what, target.Service, target.Namespace, err)
 	}
+	role := Role(target.Namespace)
+	switch what {
+	case theNodes:
+		role = ClusterRole()
+	case theEndpoints:
+		role = strings.Replace(role, slicesRule, endpointsRule, 1)
+	}
 	return fmt.Errorf("%s: %w: read %s of %s in namespace %s: %w; bind this Role to the client's ServiceAccount:\n%s",
-		target, discovery.ErrForbidden, what, target.Service, target.Namespace, err, Role(target.Namespace))
+		target, discovery.ErrForbidden, what, target.Service, target.Namespace, err, role)
 }
 
 // An ExternalNameError says that a Service is of type ExternalName: an alias of
-// a host name, with no endpoints of its own. It wraps discovery.ErrNoEndpoints
+// a host name, with no endpoints of its own; or that it is to be reached through
+// its load balancer and that has but a host name. It wraps discovery.ErrNoEndpoints
 // and is what a Snapshot's Reason wraps, so that a caller can go on to the host:
 //
 //	if alias, ok := errors.AsType[*kube.ExternalNameError](snapshot.Reason); ok {
@@ -50,6 +66,8 @@ type ExternalNameError struct {
 	// it on the way. Where the target has a name, or no port, it is the number
 	// that the Service lists for that, if it lists one.
 	Port discovery.Port
+
+	balancer bool // the name is that of a load balancer
 }
 
 // Error implements error.
@@ -58,11 +76,21 @@ func (e *ExternalNameError) Error() string {
 	if !e.Port.IsZero() {
 		port = ", port " + e.Port.String()
 	}
-	return fmt.Sprintf("%v: the Service is of type ExternalName, an alias of %s%s, and never has any", discovery.ErrNoEndpoints, e.Name, port)
+	what := "the Service is of type ExternalName, an alias of"
+	if e.balancer {
+		what = "its load balancer is known by its host name alone,"
+	}
+	return fmt.Sprintf("%v: %s %s%s, and never has any", discovery.ErrNoEndpoints, what, e.Name, port)
 }
 
 // Unwrap returns discovery.ErrNoEndpoints.
 func (e *ExternalNameError) Unwrap() error { return discovery.ErrNoEndpoints }
+
+// Alias returns the host as a target that DNS can resolve, which
+// discovery.Fallback does. Its name is absolute.
+func (e *ExternalNameError) Alias() discovery.Target {
+	return discovery.Target{Scheme: discovery.SchemeHeadless, Name: e.Name, Port: e.Port}
+}
 
 func newExternalNameError(service *kubeapi.Service, port discovery.Port) *ExternalNameError {
 	if port.Number == 0 {

@@ -68,3 +68,13 @@ func ExampleRole() {
 	// - {apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [list, watch]}
 	// - {apiGroups: [""], resources: [services], verbs: [get, list, watch]}
 }
+
+func ExampleClusterRole() {
+	fmt.Print(kube.ClusterRole())
+	// Output:
+	// apiVersion: rbac.authorization.k8s.io/v1
+	// kind: ClusterRole
+	// metadata: {name: sidestep-nodes}
+	// rules:
+	// - {apiGroups: [""], resources: [nodes], verbs: [list, watch]}
+}

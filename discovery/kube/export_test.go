@@ -25,3 +25,6 @@ func Impatient(s *Source, d time.Duration) *Source {
 	s.timing.AnswerTimeout, s.timing.IdleTimeout = d, d
 	return s
 }
+
+// MaxWide is for tests of what happens beyond.
+const MaxWide = maxWide

@@ -31,18 +31,26 @@ func merge(target discovery.Target, f facts, memo *memo) (*discovery.Snapshot, e
 	}
 	found := collect(current, port, memo)
 	snapshot := &discovery.Snapshot{ // sorted as it has to be
-		Endpoints: values(oneFamily(found.endpoints, f.prefersIPv6())),
-		LocalOnly: f.service != nil && f.service.Spec.InternalTrafficPolicy == kubeapi.PolicyLocal,
+		Endpoints:      memo.joinFamilies(found.endpoints, f.prefersIPv6()),
+		LocalOnly:      f.service != nil && f.service.Spec.InternalTrafficPolicy == kubeapi.PolicyLocal,
+		ClientAffinity: f.clientAffinity(),
+		Degraded:       f.degraded,
 	}
 	refused := found.refusal()
 	switch {
 	case len(snapshot.Endpoints) > 0:
 	case refused != nil:
 		snapshot.Reason = fmt.Errorf("%s: %w: %w", target, discovery.ErrNoEndpoints, refused)
+	case len(found.endpoints) > 0:
+		snapshot.Reason = fmt.Errorf("%s: %w: all of its %d are not %s", target, discovery.ErrNoEndpoints, len(found.endpoints), memo.family)
 	case found.portless > 0:
 		snapshot.Reason = fmt.Errorf("%s: %w: none of its %d pods declares the port", target, discovery.ErrPortNotFound, found.portless)
 	}
 	return snapshot, refused
+}
+
+func (f *facts) clientAffinity() bool {
+	return f.service != nil && f.service.Spec.SessionAffinity == kubeapi.AffinityClientIP && f.service.Spec.ClusterIP != kubeapi.ClusterIPNone
 }
 
 // unservable says why the Service cannot have endpoints, if so. A deleted
@@ -91,11 +99,6 @@ func (f *facts) isEarlierService(owner kubeapi.OwnerReference) bool {
 	return owner.Kind == "Service" && owner.UID != f.service.UID
 }
 
-// prefersIPv6 reports whether IPv6 is the Service's first address family.
-func (f *facts) prefersIPv6() bool {
-	return f.service != nil && len(f.service.Spec.IPFamilies) > 0 && f.service.Spec.IPFamilies[0] == "IPv6"
-}
-
 // found is what slices hold for one port.
 type found struct {
 	endpoints []*entry // sorted by address, with none twice
@@ -111,19 +114,26 @@ func collect(current []*kubeapi.EndpointSlice, port portRule, memo *memo) found 
 		found.portless += parsed.portless
 	}
 	found.endpoints = make([]*entry, 0, len(memo.sorted))
-	for _, e := range memo.sorted {
-		if last := len(found.endpoints) - 1; last < 0 || found.endpoints[last].Addr != e.Addr {
-			found.endpoints = append(found.endpoints, e)
+	for i := range memo.sorted {
+		e := &memo.sorted[i]
+		if last := len(found.endpoints) - 1; last >= 0 && compareAddress(found.endpoints[last], e) == 0 {
+			e.made = 0
+			continue
 		}
+		found.endpoints = append(found.endpoints, e)
 	}
 	return found
 }
 
 func byAddress(a, b *entry) int {
-	if c := a.Addr.Compare(b.Addr); c != 0 {
+	if c := compareAddress(a, b); c != 0 {
 		return c
 	}
-	return precedence(&a.Endpoint, &b.Endpoint)
+	return precedence(a.endpoint(), b.endpoint())
+}
+
+func compareAddress(a, b *entry) int {
+	return cmp.Or(a.addr.Compare(b.addr), cmp.Compare(a.port.number, b.port.number))
 }
 
 // precedence is negative if a rather than b counts where both have the same
@@ -132,7 +142,7 @@ func byAddress(a, b *entry) int {
 // (https://issue.k8s.io/135266). Among several such kube-proxy takes any; here
 // it is one that is ready, so that an endpoint which moves from slice to slice
 // stays.
-func precedence(a, b *discovery.Endpoint) int {
+func precedence(a, b discovery.Endpoint) int {
 	switch {
 	case a.Terminating != b.Terminating:
 		return first(b.Terminating)
@@ -141,7 +151,7 @@ func precedence(a, b *discovery.Endpoint) int {
 	case a.Serving != b.Serving:
 		return first(a.Serving)
 	default:
-		return cmp.Or(cmp.Compare(b.UID, a.UID), cmp.Compare(a.Pod, b.Pod), cmp.Compare(a.Node, b.Node), cmp.Compare(a.Zone, b.Zone),
+		return cmp.Or(cmp.Compare(b.UID, a.UID), cmp.Compare(a.Pod, b.Pod), cmp.Compare(a.Node, b.Node), cmp.Compare(a.Zone, b.Zone), cmp.Compare(a.AppProtocol, b.AppProtocol),
 			slices.Compare(a.Hints.Zones, b.Hints.Zones), slices.Compare(a.Hints.Nodes, b.Hints.Nodes))
 	}
 }
@@ -151,14 +161,6 @@ func first(yes bool) int {
 		return -1
 	}
 	return 1
-}
-
-func values(endpoints []*entry) []discovery.Endpoint {
-	copies := make([]discovery.Endpoint, len(endpoints))
-	for i, e := range endpoints {
-		copies[i] = e.Endpoint
-	}
-	return copies
 }
 
 // refusal makes one error of all refused addresses.
@@ -173,33 +175,3 @@ func (f *found) refusal() error {
 		return fmt.Errorf("%d addresses refused, such as this: %w", len(f.refused), first)
 	}
 }
-
-// oneFamily returns the endpoints of one address family: a dual-stack pod is in
-// the slices of both, and would otherwise count twice. It is the preferred one,
-// or the other while it has usable endpoints and the preferred one has none.
-func oneFamily(all []*entry, ipv6 bool) []*entry {
-	isOther := func(e *entry) bool { return e.Addr.Addr().Is6() != ipv6 }
-	if !slices.ContainsFunc(all, isOther) {
-		return all
-	}
-	var preferred, other []*entry
-	for _, e := range all {
-		if isOther(e) {
-			other = append(other, e)
-		} else {
-			preferred = append(preferred, e)
-		}
-	}
-	if slices.ContainsFunc(preferred, usable) || len(other) == 0 {
-		return preferred
-	}
-	if slices.ContainsFunc(other, usable) || len(preferred) == 0 {
-		return other
-	}
-	return preferred
-}
-
-// usable reports whether kube-proxy would ever send traffic to e: to one that is
-// ready, or else to one that still serves while it terminates (KEP-1669). On
-// which node or in which zone it runs is left to discovery/topology.
-func usable(e *entry) bool { return e.Ready || e.Serving && e.Terminating }

@@ -109,54 +109,6 @@ func TestOfTwoEndpointsWithOneAddressTheOneThatStaysWins(t *testing.T) {
 	}
 }
 
-// P19.
-func TestOneAddressFamilyIsUsed(t *testing.T) {
-	v4 := `{"endpoints":[{"addresses":["10.0.0.1"]}],` + grpc8080 + `}`
-	v6 := `{"addressType":"IPv6","endpoints":[{"addresses":["2001:db8::1"]}],` + grpc8080 + `}`
-	for name, tc := range map[string]struct {
-		facts facts
-		want  string
-	}{
-		"IPv6 first":        {slicesOf(t, v4, v6).withService("IPv6", "IPv4"), "[2001:db8::1]:8080"},
-		"IPv4 first":        {slicesOf(t, v4, v6).withService("IPv4", "IPv6"), "10.0.0.1:8080"},
-		"service not known": {slicesOf(t, v6, v4), "10.0.0.1:8080"},
-		"only the second":   {slicesOf(t, v6).withService("IPv4", "IPv6"), "[2001:db8::1]:8080"},
-		"only IPv4":         {slicesOf(t, v4).withService("IPv6"), "10.0.0.1:8080"},
-	} {
-		if s, _ := merge(quiz, tc.facts, &memo{}); addresses(s) != tc.want {
-			t.Errorf("%s: %s", name, addresses(s))
-		}
-	}
-}
-
-// P19: each family has its own slices, which may be updated one after the other.
-func TestTheOtherAddressFamilyIsUsedWhileThePreferredOneHasNothingUsable(t *testing.T) {
-	const (
-		ready    = `{"ready":true}`
-		draining = `{"ready":false,"serving":true,"terminating":true}`
-		starting = `{"ready":false,"serving":false}`
-		leaving  = `{"ready":false,"serving":false,"terminating":true}`
-	)
-	for _, tc := range []struct {
-		v4, v6 string // their conditions
-		want   string
-	}{
-		{ready, ready, "10.0.0.1:8080"},
-		{draining, ready, "10.0.0.1:8080"},
-		{starting, ready, "[2001:db8::1]:8080"},
-		{leaving, draining, "[2001:db8::1]:8080"},
-		{starting, leaving, "10.0.0.1:8080"},
-	} {
-		f := slicesOf(t,
-			`{"endpoints":[{"addresses":["10.0.0.1"],"conditions":`+tc.v4+`}],`+grpc8080+`}`,
-			`{"addressType":"IPv6","endpoints":[{"addresses":["2001:db8::1"],"conditions":`+tc.v6+`}],`+grpc8080+`}`,
-		).withService("IPv4", "IPv6")
-		if s, _ := merge(quiz, f, &memo{}); addresses(s) != tc.want {
-			t.Errorf("IPv4 %s, IPv6 %s: %s, want %s", tc.v4, tc.v6, addresses(s), tc.want)
-		}
-	}
-}
-
 func TestAddressesThatNoPodHasAreRefusedUnlessAllowed(t *testing.T) {
 	f := slicesOf(t, `{"endpoints":[{"addresses":["127.0.0.1"]},{"addresses":["169.254.169.254"]},{"addresses":["0.0.0.0"]},{"addresses":["pod"]}],`+grpc8080+`}`)
 	s, refused := merge(quiz, f, &memo{})
@@ -181,16 +133,21 @@ func TestAddressesThatNoPodHasAreRefusedUnlessAllowed(t *testing.T) {
 func TestTheOrderOfEventsDoesNotMatter(t *testing.T) {
 	for seed := range uint64(100) {
 		random := rand.New(rand.NewPCG(seed, 1))
+		var known facts
+		if families := [][]string{{"IPv4"}, {"IPv4", "IPv6"}, {"IPv6", "IPv4"}, nil}[seed%4]; families != nil {
+			known = known.withService(families...)
+		}
 		histories := make(map[string][]*kubeapi.EndpointSlice)
-		for i := range 4 {
+		for i := range 6 {
 			name := "slice-" + strconv.Itoa(i)
+			family := []string{kubeapi.AddressTypeIPv4, kubeapi.AddressTypeIPv6}[i%2]
 			for range 1 + random.IntN(5) {
-				histories[name] = append(histories[name], randomSlice(random, name))
+				histories[name] = append(histories[name], randomSlice(random, name, family))
 			}
 		}
 		var want *discovery.Snapshot
 		for range 10 {
-			got := replay(random, histories)
+			got := replay(t, random, known, histories)
 			if want == nil {
 				want = got
 			}
@@ -202,10 +159,18 @@ func TestTheOrderOfEventsDoesNotMatter(t *testing.T) {
 }
 
 // replay applies the histories of slices, each in its own order, but mixed at
-// random. An empty slice is deleted.
-func replay(random *rand.Rand, histories map[string][]*kubeapi.EndpointSlice) *discovery.Snapshot {
+// random. An empty slice is deleted. What is made little by little must be the
+// same as what is made at once.
+func replay(t *testing.T, random *rand.Rand, known facts, histories map[string][]*kubeapi.EndpointSlice) *discovery.Snapshot {
 	state := newState(quiz.Service)
-	sliceHandler{state}.Replace(nil)
+	merged := func(memo *memo) *discovery.Snapshot {
+		known.slices = state.view(quiz).facts.slices
+		snapshot, _ := merge(quiz, known, memo)
+		check(t, snapshot)
+		return snapshot
+	}
+	var used memo
+	state.ofSlices(nil).Replace(nil)
 	var order []string
 	for name, history := range histories {
 		for range history {
@@ -222,24 +187,28 @@ func replay(random *rand.Rand, histories map[string][]*kubeapi.EndpointSlice) *d
 		if len(slice.Endpoints) == 0 {
 			kind = kubeapi.Deleted
 		}
-		sliceHandler{state}.Apply(kind, slice)
+		state.ofSlices(nil).Apply(kind, slice)
 		if random.IntN(3) == 0 {
-			merge(quiz, state.view(quiz).facts, &memo{})
+			merged(&used)
 		}
 	}
-	snapshot, _ := merge(quiz, state.view(quiz).facts, &memo{})
-	return snapshot
+	got, want := merged(&used), merged(&memo{})
+	if !got.Equal(want) {
+		t.Fatalf("little by little %v, at once %v", got.Endpoints, want.Endpoints)
+	}
+	return got
 }
 
-func randomSlice(random *rand.Rand, name string) *kubeapi.EndpointSlice {
+func randomSlice(random *rand.Rand, name, family string) *kubeapi.EndpointSlice {
+	prefix := map[string]string{kubeapi.AddressTypeIPv4: "10.0.0.", kubeapi.AddressTypeIPv6: "2001:db8::"}[family]
 	slice := &kubeapi.EndpointSlice{
 		ObjectMeta:  kubeapi.ObjectMeta{Name: name},
-		AddressType: kubeapi.AddressTypeIPv4,
-		Ports:       []kubeapi.EndpointPort{{Name: new("grpc"), Port: new(int32(8080 + random.IntN(2)))}},
+		AddressType: family,
+		Ports:       []kubeapi.EndpointPort{{Name: new("grpc"), Port: new(int32(8080 + random.IntN(2))), AppProtocol: strings.Repeat("h2c", random.IntN(2))}},
 	}
 	for range random.IntN(5) {
 		slice.Endpoints = append(slice.Endpoints, kubeapi.Endpoint{
-			Addresses:  []string{"10.0.0." + strconv.Itoa(1+random.IntN(4))},
+			Addresses:  []string{prefix + strconv.Itoa(1+random.IntN(4))},
 			Conditions: kubeapi.Conditions{Ready: new(random.IntN(2) == 0), Terminating: new(random.IntN(2) == 0)},
 			TargetRef:  &kubeapi.ObjectReference{Kind: "Pod", UID: strconv.Itoa(random.IntN(3))},
 		})

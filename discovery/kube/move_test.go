@@ -39,7 +39,7 @@ func moveIn(t *testing.T, test func(*moving)) {
 		p := publisher{target: target, state: m.state, receiver: &m.got}
 		go p.run(ctx)
 		m.service("grpc")
-		sliceHandler{m.state}.Replace(nil)
+		m.state.ofSlices(nil).Replace(nil)
 		m.slice("a", "grpc", "10.0.0.1")
 		m.slice("b", "grpc", "10.0.0.2")
 		m.wants(settle, "10.0.0.1:8080 10.0.0.2:8080", nil)
@@ -52,7 +52,7 @@ func (m *moving) service(port string) {
 		ObjectMeta: kubeapi.ObjectMeta{Name: "quiz", UID: "now"},
 		Spec:       kubeapi.ServiceSpec{Ports: []kubeapi.ServicePort{{Name: port, Port: 80}}},
 	}
-	serviceHandler{m.state}.Replace([]kubeapi.Service{service})
+	m.state.ofService(nil).Replace([]*kubeapi.Service{&service})
 }
 
 // slice sets a slice with one endpoint; an empty port stands for no ports.
@@ -65,7 +65,7 @@ func (m *moving) slice(name, port, address string) {
 	if port != "" {
 		slice.Ports = []kubeapi.EndpointPort{{Name: &port, Port: new(int32(8080))}}
 	}
-	sliceHandler{m.state}.Apply(kubeapi.Modified, &slice)
+	m.state.ofSlices(nil).Apply(kubeapi.Modified, &slice)
 }
 
 // wants states what is published after some time, and whether that is said to
@@ -135,7 +135,7 @@ func TestNoPodsCountAtOnce(t *testing.T) {
 	moveIn(t, func(m *moving) {
 		m.service("rpc")
 		m.wants(settle, "10.0.0.1:8080 10.0.0.2:8080", discovery.ErrPortNotFound)
-		sliceHandler{m.state}.Replace(nil)
+		m.state.ofSlices(nil).Replace(nil)
 		m.wants(settle, "", nil)
 		m.slice("a", "grpc", "10.0.0.1")
 		m.wants(settle, "", nil) // forgotten, and so not kept again
@@ -144,7 +144,7 @@ func TestNoPodsCountAtOnce(t *testing.T) {
 
 func TestTheEndpointsStayWhileTheServiceIsMadeAnew(t *testing.T) {
 	moveIn(t, func(m *moving) {
-		serviceHandler{m.state}.Replace(nil)
+		m.state.ofService(nil).Replace(nil)
 		m.wants(settle, "10.0.0.1:8080 10.0.0.2:8080", discovery.ErrServiceNotFound)
 		m.service("grpc")
 		m.wants(settle, "10.0.0.1:8080 10.0.0.2:8080", nil)
@@ -157,19 +157,19 @@ func TestTheEndpointsStayUntilANewServiceHasItsSlices(t *testing.T) {
 			ObjectMeta: kubeapi.ObjectMeta{Name: "quiz", UID: "new"},
 			Spec:       kubeapi.ServiceSpec{Ports: []kubeapi.ServicePort{{Name: "grpc", Port: 80}}},
 		}
-		serviceHandler{m.state}.Replace([]kubeapi.Service{service})
-		sliceHandler{m.state}.Replace(nil)
+		m.state.ofService(nil).Replace([]*kubeapi.Service{&service})
+		m.state.ofSlices(nil).Replace(nil)
 		m.wants(settle, "10.0.0.1:8080 10.0.0.2:8080", discovery.ErrNoEndpoints)
 		m.slice("c", "grpc", "10.0.0.3")
 		m.wants(settle, "10.0.0.3:8080", nil)
-		sliceHandler{m.state}.Replace(nil)
+		m.state.ofSlices(nil).Replace(nil)
 		m.wants(settle, "", nil) // the same Service, scaled to zero
 	})
 }
 
 func TestAServiceThatStaysAwayIsAnErrorAfterAWhile(t *testing.T) {
 	moveIn(t, func(m *moving) {
-		serviceHandler{m.state}.Replace(nil)
+		m.state.ofService(nil).Replace(nil)
 		m.wants(moveTime, "10.0.0.1:8080 10.0.0.2:8080", discovery.ErrServiceNotFound)
 		m.slice("c", "grpc", "10.0.0.3") // which the garbage collector has not reached
 		m.wants(settle, "", nil)

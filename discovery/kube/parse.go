@@ -12,24 +12,36 @@ import (
 // A memo holds the slices that have been parsed and their endpoints in order,
 // since an event changes one slice of many. It belongs to one publisher.
 type memo struct {
-	allowLocal bool // see Config.AllowLocalAddresses; read-only
+	// Read-only.
+	allowLocal bool   // see Config.AllowLocalAddresses
+	family     string // see Config.Family
 
 	port   portRule // what the rest is for
 	parsed map[*kubeapi.EndpointSlice]*parsedSlice
-	sorted []*entry // the endpoints of all parsed slices
+	sorted []entry // the endpoints of all parsed slices
+
+	made []discovery.Endpoint // the last Snapshot's
 }
 
 // A parsedSlice is what a slice holds for one port.
 type parsedSlice struct {
-	entries  []entry
 	refused  []error
 	portless int  // endpoints without the port
 	gone     bool // the slice is no more
 }
 
-// An entry is an endpoint of a slice.
+// An entry is an endpoint of a slice. It is small, because there is one for each
+// endpoint beside those of the last Snapshot.
 type entry struct {
-	discovery.Endpoint
+	addr netip.Addr
+	port *slicePort
+	of   *kubeapi.Endpoint
+	made int32 // one more than its index in memo.made; 0 if it is not there
+}
+
+// A slicePort is a port that a slice has for all its endpoints.
+type slicePort struct {
+	port
 	slice *parsedSlice
 }
 
@@ -38,7 +50,7 @@ type entry struct {
 // until the object is replaced.
 func (m *memo) parse(current []*kubeapi.EndpointSlice, port portRule) []*parsedSlice {
 	if m.port != port {
-		*m = memo{allowLocal: m.allowLocal, port: port}
+		*m = memo{allowLocal: m.allowLocal, family: m.family, port: port}
 	}
 	known := m.parsed
 	m.parsed = make(map[*kubeapi.EndpointSlice]*parsedSlice, len(current))
@@ -47,10 +59,8 @@ func (m *memo) parse(current []*kubeapi.EndpointSlice, port portRule) []*parsedS
 	for _, slice := range current {
 		one := known[slice]
 		if one == nil {
-			one = parseSlice(slice, port, m.allowLocal)
-			for i := range one.entries {
-				fresh = append(fresh, &one.entries[i])
-			}
+			one = new(parsedSlice)
+			fresh = one.parse(slice, port, m.allowLocal, fresh)
 		}
 		delete(known, slice)
 		m.parsed[slice] = one
@@ -60,43 +70,57 @@ func (m *memo) parse(current []*kubeapi.EndpointSlice, port portRule) []*parsedS
 		one.gone = true
 	}
 	slices.SortFunc(fresh, byAddress)
-	m.sorted = replace(m.sorted, fresh)
+	m.replace(fresh)
 	return all
 }
 
-// replace leaves out of old the entries of slices that are gone, and puts in the
-// fresh ones. Both are sorted, as is the result.
-func replace(old, fresh []*entry) []*entry {
-	joined := make([]*entry, 0, len(old)+len(fresh))
-	for _, e := range old {
-		if e.slice.gone {
-			continue
+// replace takes the entries of slices that are gone out of those that are sorted,
+// and puts in the fresh ones, which are sorted too. It works in place, and goes
+// through all of them in the order in which they lie in memory.
+func (m *memo) replace(fresh []*entry) {
+	left := 0
+	for i := range m.sorted {
+		if e := &m.sorted[i]; !e.port.slice.gone {
+			m.sorted[left] = *e
+			left++
 		}
-		for len(fresh) > 0 && byAddress(fresh[0], e) < 0 {
-			joined, fresh = append(joined, fresh[0]), fresh[1:]
-		}
-		joined = append(joined, e)
 	}
-	return append(joined, fresh...)
+	all := m.sorted
+	if n := left + len(fresh); n <= cap(all) {
+		clear(all[min(n, len(all)):])
+		all = all[:n]
+	} else {
+		all = make([]entry, n)
+		copy(all, m.sorted[:left])
+	}
+	m.sorted = all
+	for to := len(all) - 1; len(fresh) > 0; to-- {
+		if last := fresh[len(fresh)-1]; left > 0 && byAddress(&all[left-1], last) > 0 {
+			left--
+			all[to] = all[left]
+		} else {
+			fresh = fresh[:len(fresh)-1]
+			all[to] = *last
+		}
+	}
 }
 
-func parseSlice(slice *kubeapi.EndpointSlice, port portRule, allowLocal bool) *parsedSlice {
-	parsed := &parsedSlice{}
+// parse appends the entries of a slice to fresh.
+func (p *parsedSlice) parse(slice *kubeapi.EndpointSlice, port portRule, allowLocal bool, fresh []*entry) []*entry {
 	matched := false
-	for _, p := range tcpPorts(slice) {
-		if port.matches(p) {
+	for _, of := range tcpPorts(slice) {
+		if port.matches(of) {
 			matched = true
-			parsed.add(slice.Endpoints, p.number, allowLocal)
+			fresh = p.add(slice.Endpoints, &slicePort{of, p}, allowLocal, fresh)
 		}
 	}
 	if !matched {
-		parsed.portless = len(slice.Endpoints)
+		p.portless = len(slice.Endpoints)
 	}
-	return parsed
+	return fresh
 }
 
-func (p *parsedSlice) add(endpoints []kubeapi.Endpoint, port uint16, allowLocal bool) {
-	p.entries = slices.Grow(p.entries, len(endpoints))
+func (p *parsedSlice) add(endpoints []kubeapi.Endpoint, port *slicePort, allowLocal bool, fresh []*entry) []*entry {
 	for i := range endpoints {
 		e := &endpoints[i]
 		if len(e.Addresses) == 0 {
@@ -108,8 +132,9 @@ func (p *parsedSlice) add(endpoints []kubeapi.Endpoint, port uint16, allowLocal 
 			p.refused = append(p.refused, err)
 			continue
 		}
-		p.entries = append(p.entries, entry{newEndpoint(netip.AddrPortFrom(addr, port), e), p})
+		fresh = append(fresh, &entry{addr: addr, port: port, of: e})
 	}
+	return fresh
 }
 
 func parseAddr(s string, allowLocal bool) (netip.Addr, error) {
@@ -127,26 +152,53 @@ func parseAddr(s string, allowLocal bool) (netip.Addr, error) {
 	return addr, discovery.CheckAddr(addr)
 }
 
-// newEndpoint applies the meaning that KEP-1672 gives to absent conditions.
-func newEndpoint(at netip.AddrPort, e *kubeapi.Endpoint) discovery.Endpoint {
+// The meaning of conditions that are absent is that of KEP-1672.
+func (e *entry) ready() bool       { return isTrue(e.of.Conditions.Ready, true) }
+func (e *entry) serving() bool     { return isTrue(e.of.Conditions.Serving, true) }
+func (e *entry) terminating() bool { return isTrue(e.of.Conditions.Terminating, false) }
+
+// endpoint returns what e tells.
+func (e *entry) endpoint() discovery.Endpoint {
 	endpoint := discovery.Endpoint{
-		Addr:        at,
-		Node:        e.NodeName,
-		Zone:        e.Zone,
-		Ready:       isTrue(e.Conditions.Ready, true),
-		Serving:     isTrue(e.Conditions.Serving, true),
-		Terminating: isTrue(e.Conditions.Terminating, false),
+		Addr:        netip.AddrPortFrom(e.addr, e.port.number),
+		UID:         e.uid(),
+		Node:        e.of.NodeName,
+		Zone:        e.of.Zone,
+		Ready:       e.ready(),
+		Serving:     e.serving(),
+		Terminating: e.terminating(),
+		AppProtocol: e.port.appProtocol,
 	}
-	if ref := e.TargetRef; ref != nil {
-		endpoint.UID = ref.UID
-		if ref.Kind == "Pod" {
-			endpoint.Pod = ref.Name
-		}
+	if ref := e.of.TargetRef; ref != nil && ref.Kind == "Pod" {
+		endpoint.Pod = ref.Name
 	}
-	if e.Hints != nil {
-		endpoint.Hints = discovery.Hints{Zones: names(e.Hints.ForZones), Nodes: names(e.Hints.ForNodes)}
+	if hints := e.of.Hints; hints != nil {
+		endpoint.Hints = discovery.Hints{Zones: hints.ForZones, Nodes: hints.ForNodes}
 	}
 	return endpoint
+}
+
+// endpoints returns what the entries tell. What was made of them for the last
+// Snapshot is copied: that is quicker than to gather it from all over the memory.
+func (m *memo) endpoints(entries []*entry) []discovery.Endpoint {
+	endpoints := make([]discovery.Endpoint, len(entries))
+	for i, e := range entries {
+		if e.made > 0 {
+			endpoints[i] = m.made[e.made-1]
+		} else {
+			endpoints[i] = e.endpoint()
+		}
+		e.made = int32(i + 1)
+	}
+	m.made = endpoints
+	return endpoints
+}
+
+func (e *entry) uid() string {
+	if e.of.TargetRef == nil {
+		return ""
+	}
+	return e.of.TargetRef.UID
 }
 
 func isTrue(condition *bool, absent bool) bool {
@@ -154,12 +206,4 @@ func isTrue(condition *bool, absent bool) bool {
 		return absent
 	}
 	return *condition
-}
-
-func names(hints []kubeapi.Hint) []string {
-	var names []string
-	for _, h := range hints {
-		names = append(names, h.Name)
-	}
-	return names
 }

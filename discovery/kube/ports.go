@@ -12,8 +12,9 @@ import (
 
 // A port is a TCP port of a Service or of a slice. Its name may be empty.
 type port struct {
-	name   string
-	number uint16
+	name        string
+	number      uint16
+	appProtocol string // of a slice's port; may be empty
 }
 
 func (p port) String() string {
@@ -48,7 +49,7 @@ func tcpPorts(slice *kubeapi.EndpointSlice) []port {
 		if p.Port == nil || *p.Port < 1 || *p.Port > 65535 {
 			continue
 		}
-		found := port{number: uint16(*p.Port)}
+		found := port{number: uint16(*p.Port), appProtocol: p.AppProtocol}
 		if p.Name != nil {
 			found.name = *p.Name
 		}
@@ -61,7 +62,7 @@ func servicePorts(service *kubeapi.Service) []port {
 	var ports []port
 	for _, p := range service.Spec.Ports {
 		if (p.Protocol == "" || p.Protocol == kubeapi.ProtocolTCP) && 1 <= p.Port && p.Port <= 65535 {
-			ports = append(ports, port{p.Name, uint16(p.Port)})
+			ports = append(ports, port{name: p.Name, number: uint16(p.Port)})
 		}
 	}
 	return ports

@@ -21,6 +21,7 @@ type publisher struct {
 	target       discovery.Target
 	envPortNames []string // see facts
 	state        *state
+	outside      *outside // nil unless the target has a Via
 	receiver     discovery.Receiver
 
 	memo memo
@@ -34,12 +35,14 @@ type publisher struct {
 // run publishes until ctx ends.
 func (p *publisher) run(ctx context.Context) {
 	for {
-		changed := p.publish()
+		changed, also := p.publish()
 		select {
 		case <-changed:
-			select {
-			case <-time.After(settle):
-			case <-ctx.Done():
+			if !pause(ctx) {
+				return
+			}
+		case <-also:
+			if !pause(ctx) {
 				return
 			}
 		case <-p.move.over:
@@ -51,15 +54,36 @@ func (p *publisher) run(ctx context.Context) {
 	}
 }
 
+// pause waits until changes have settled, and reports whether ctx goes on.
+func pause(ctx context.Context) bool {
+	select {
+	case <-time.After(settle):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
 // publish returns what tells that there is more to publish.
-func (p *publisher) publish() (changed <-chan struct{}) {
-	view := p.state.view(p.target)
-	view.facts.envPortNames = p.envPortNames
+func (p *publisher) publish() (changed, also <-chan struct{}) {
+	var view view
+	if p.outside != nil {
+		view = p.outside.view()
+	} else {
+		view = p.state.view(p.target)
+		view.facts.envPortNames = p.envPortNames
+	}
 	if view.complete && (view.version != p.published || p.failing && view.err == nil) {
 		snapshot, refused := merge(p.target, view.facts, &p.memo)
 		if refused != nil && refused.Error() != p.warned {
 			p.warned = refused.Error()
 			slog.Warn("sidestep: endpoints refused", "target", p.target.String(), "error", refused)
+		}
+		if p.outside != nil {
+			snapshot.LocalOnly = false // a policy for those inside
+		}
+		if snapshot.Reason == nil {
+			snapshot.Reason = view.none
 		}
 		p.receiver.Update(p.move.bridge(p.target, snapshot, view.facts.serviceUID()))
 		p.published, p.failing = view.version, false
@@ -68,7 +92,7 @@ func (p *publisher) publish() (changed <-chan struct{}) {
 		p.receiver.Error(view.err)
 		p.failing = true
 	}
-	return view.changed
+	return view.changed, view.also
 }
 
 // moveTime is how long the endpoints of a target that is no longer found are

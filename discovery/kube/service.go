@@ -10,8 +10,10 @@ import (
 // services holds what is being read of Services, once for each however many of
 // its ports are targets.
 type services struct {
-	mu      sync.Mutex
-	reading map[serviceKey]*service // guarded by mu
+	api API // read-only
+
+	mu         sync.Mutex
+	namespaces map[string]*namespace // guarded by mu
 }
 
 type serviceKey struct{ namespace, name string }
@@ -19,9 +21,12 @@ type serviceKey struct{ namespace, name string }
 // A service is one Service that is being read.
 type service struct {
 	// Set at the start and read-only.
-	key   serviceKey
-	state *state
-	stop  func() // ends the readers and waits for them
+	namespace *namespace
+	state     *state
+	ctx       context.Context // ends when it has no users
+	cancel    context.CancelFunc
+
+	feeds sync.WaitGroup // those for this Service alone
 
 	users int // guarded by the mu of services
 }
@@ -31,56 +36,55 @@ type service struct {
 func (s *services) join(client *kubeapi.Client, timing kubeapi.Timing, key serviceKey) *service {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.reading == nil {
-		s.reading = make(map[serviceKey]*service)
+	if s.namespaces == nil {
+		s.namespaces = make(map[string]*namespace)
 	}
-	one := s.reading[key]
+	ns := s.namespaces[key.namespace]
+	if ns == nil {
+		ns = newNamespace(s, client, timing, key.namespace)
+		s.namespaces[key.namespace] = ns
+	}
+	one := ns.services[key.name]
 	if one == nil {
-		one = read(client, timing, key)
-		s.reading[key] = one
+		one = &service{namespace: ns, state: newState(key.name)}
+		one.state.readings[endpointSlices].mirrored = s.api == Endpoints
+		one.ctx, one.cancel = context.WithCancel(ns.ctx)
+		ns.services[key.name] = one
+		for k := range kinds {
+			if key != theCluster || k == endpointSlices {
+				ns.read(one, k)
+			}
+		}
 	}
 	one.users++
 	return one
 }
 
 func (s *services) leave(one *service) {
-	s.mu.Lock()
-	one.users--
-	last := one.users == 0
-	if last {
-		delete(s.reading, one.key)
+	ns := one.namespace
+	if !s.remove(one) {
+		return
 	}
-	s.mu.Unlock()
-	if last {
-		one.stop()
+	one.cancel()
+	one.feeds.Wait()
+	if ns.ctx.Err() != nil {
+		ns.feeds.Wait()
 	}
+	ns.client.CloseIdleConnections()
 }
 
-func read(client *kubeapi.Client, timing kubeapi.Timing, key serviceKey) *service {
-	ctx, cancel := context.WithCancel(context.Background())
-	state := newState(key.name)
-	var readers sync.WaitGroup
-	readers.Go(func() {
-		lw := kubeapi.ListWatch[kubeapi.EndpointSlice]{
-			Client:        client,
-			Path:          kubeapi.EndpointSlicesPath(key.namespace),
-			LabelSelector: kubeapi.LabelServiceName + "=" + key.name,
-			Timing:        timing,
-		}
-		lw.Run(ctx, sliceHandler{state})
-	})
-	readers.Go(func() {
-		lw := kubeapi.ListWatch[kubeapi.Service]{
-			Client:        client,
-			Path:          kubeapi.ServicesPath(key.namespace),
-			FieldSelector: "metadata.name=" + key.name,
-			Timing:        timing,
-		}
-		lw.Run(ctx, serviceHandler{state})
-	})
-	return &service{key: key, state: state, stop: func() {
-		cancel()
-		readers.Wait()
-		client.CloseIdleConnections()
-	}}
+// remove reports whether it has removed the Service, for want of users.
+func (s *services) remove(one *service) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ns := one.namespace
+	if one.users--; one.users > 0 {
+		return false
+	}
+	delete(ns.services, one.state.name)
+	if len(ns.services) == 0 {
+		delete(s.namespaces, ns.name)
+		ns.cancel()
+	}
+	return true
 }

@@ -46,7 +46,7 @@ func TestMirroredSlicesHaveOnlyTheConditionReady(t *testing.T) {
 	if e := s.Endpoints[0]; !e.Ready || !e.Serving || e.Terminating || e.Pod != "" || e.UID != "" {
 		t.Errorf("ready: %+v", e)
 	}
-	if e := s.Endpoints[1]; e.Ready || !e.Serving || e.Terminating || usable(&entry{Endpoint: e}) {
+	if e := s.Endpoints[1]; e.Ready || !e.Serving || e.Terminating {
 		t.Errorf("not ready: %+v", e)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/sidestep-lb/sidestep/discovery"
 	"github.com/sidestep-lb/sidestep/internal/kubeapi"
@@ -29,6 +30,17 @@ type Config struct {
 	// Namespace is that of targets that name none. Empty means the pod's own
 	// or, outside a cluster, "default".
 	Namespace string
+	// Family, IPv4 or IPv6, leaves out the addresses of the other one. Empty
+	// means both: an endpoint is a pod, its Addr is in the Service's first
+	// family, and its Other in the second, if it has one.
+	Family string
+	// API says what endpoints are read from. Empty means EndpointSlices or, for as
+	// long as the server has none (404) or refuses to tell them (403), Endpoints.
+	API API
+	// StartJitter is for how long after New first requests may be put off, each
+	// by a time of its own. It spares the API server where many processes restart
+	// as one, at the price of a later first Snapshot. The default is 0, not at all.
+	StartJitter time.Duration
 	// AllowLocalAddresses accepts endpoints that no pod can have, such as
 	// loopback addresses, which are refused otherwise (see
 	// discovery.CheckAddr). It is for tests and for trying things out on one
@@ -55,6 +67,10 @@ var _ discovery.Source = (*Source)(nil)
 // Source, so make one for each API server.
 func New(config Config) *Source {
 	s := &Source{config: config, accountDir: kubeapi.ServiceAccountDir}
+	if config.StartJitter > 0 {
+		s.timing.SpreadUntil = time.Now().Add(config.StartJitter)
+	}
+	s.services.api = config.API
 	s.client = sync.OnceValues(s.newClient)
 	s.namespace = sync.OnceValue(s.ownNamespace)
 	return s
@@ -68,6 +84,12 @@ var inCluster = sync.OnceValue(func() *Source { return New(Config{}) })
 func InCluster() *Source { return inCluster() }
 
 func (s *Source) newClient() (*kubeapi.Client, error) {
+	if f := s.config.Family; f != "" && f != kubeapi.AddressTypeIPv4 && f != kubeapi.AddressTypeIPv6 {
+		return nil, fmt.Errorf("kube.Config.Family is %q, which is neither IPv4 nor IPv6", f)
+	}
+	if a := s.config.API; a != "" && a != EndpointSlices && a != Endpoints {
+		return nil, fmt.Errorf("kube.Config.API is %q, which is neither EndpointSlices nor Endpoints", a)
+	}
 	if s.config.Host != "" {
 		return kubeapi.NewClient(kubeapi.Config{Host: s.config.Host, HTTPClient: s.config.Client})
 	}
@@ -131,7 +153,15 @@ func (s *Source) Watch(ctx context.Context, target discovery.Target, r discovery
 		envPortNames: s.envPortNames(target),
 		state:        service.state,
 		receiver:     r,
-		memo:         memo{allowLocal: s.config.AllowLocalAddresses},
+		memo:         memo{allowLocal: s.config.AllowLocalAddresses, family: s.config.Family},
+	}
+	if target.Via != "" {
+		p.outside = &outside{target: target, state: service.state}
+	}
+	if target.Via == discovery.ViaNodePort {
+		cluster := s.services.join(client, s.timing, theCluster)
+		defer s.services.leave(cluster)
+		p.outside.nodes = cluster.state
 	}
 	p.run(ctx)
 }

@@ -132,6 +132,22 @@ func TestTheTrafficPolicyOfTheServiceIsDelivered(t *testing.T) {
 	await(t, sub, "policy Local", func(v discovery.View) bool { return v.Snapshot != nil && v.Snapshot.LocalOnly })
 }
 
+func TestSessionAffinityIsDeliveredExceptOfHeadlessServices(t *testing.T) {
+	server := newServer(t)
+	setSlice(server, "quiz-a", kubetest.Ready("10.0.0.1", "quiz-0"))
+	sub := watch(t, newSource(server), "k8s:///quiz")
+	if view := awaitEndpoints(t, sub, "10.0.0.1:8080"); view.Snapshot.ClientAffinity {
+		t.Error("affinity although there is none")
+	}
+	service := kubetest.ClusterIPService("kiada", "quiz", kubetest.Ports{"grpc": 80})
+	service.Spec.SessionAffinity = "ClientIP"
+	server.SetService(service)
+	await(t, sub, "affinity", func(v discovery.View) bool { return v.Snapshot.ClientAffinity })
+	service.Spec.ClusterIP = "None"
+	server.SetService(service)
+	await(t, sub, "no affinity", func(v discovery.View) bool { return !v.Snapshot.ClientAffinity })
+}
+
 // P16.
 func TestAllNamesOfAServiceShareOneListAndOneWatchOfEachKind(t *testing.T) {
 	server := newServer(t)

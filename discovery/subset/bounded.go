@@ -3,6 +3,7 @@ package subset
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"github.com/sidestep-lb/sidestep/discovery"
 )
@@ -30,12 +31,17 @@ func Bounded(endpoints []discovery.Endpoint, peers []string, client string, size
 	if size <= 0 || len(endpoints) <= size {
 		return endpoints
 	}
+	return pick(endpoints, bounded(endpoints, peers, client, size))
+}
+
+// bounded returns the indexes of what Bounded chooses.
+func bounded(endpoints []discovery.Endpoint, peers []string, client string, size int) []int {
 	clients := inTurn(peers)
-	me := slices.IndexFunc(clients, func(p peer) bool { return p.name == client })
+	me := slices.IndexFunc(clients, func(p *peer) bool { return p.name == client })
 	if me < 0 || capacity(len(clients), len(endpoints), size) >= len(clients) {
-		return Rendezvous(endpoints, client, size)
+		return rendezvous(endpoints, client, size)
 	}
-	return pick(endpoints, assign(endpoints, clients, size)[me])
+	return assign(endpoints, clients, size)[me]
 }
 
 // Peers returns the peers of [Bounded] out of the endpoints of the Service that
@@ -45,11 +51,14 @@ func Bounded(endpoints []discovery.Endpoint, peers []string, client string, size
 //
 // If topology hints divide the target among zones, the peers are those in the
 // client's zone.
-func Peers(endpoints []discovery.Endpoint) []string {
+func Peers(endpoints []discovery.Endpoint) []string { return peersIn("", endpoints) }
+
+// peersIn returns the peers in a zone, or in all of them if that is empty.
+func peersIn(zone string, endpoints []discovery.Endpoint) []string {
 	var peers []string
 	for i := range endpoints {
-		if pod := endpoints[i].Pod; pod != "" {
-			peers = append(peers, pod)
+		if e := &endpoints[i]; e.Pod != "" && (zone == "" || e.Zone == zone) {
+			peers = append(peers, e.Pod)
 		}
 	}
 	return peers
@@ -69,19 +78,20 @@ type peer struct {
 }
 
 // inTurn returns the peers, each once, in the order in which they take turns.
-func inTurn(names []string) []peer {
-	peers := make([]peer, len(names))
+// They are pointers because all programs have the sorting for those.
+func inTurn(names []string) []*peer {
+	peers := make([]*peer, len(names))
 	for i, name := range names {
-		peers[i] = peer{name, clientHash(name)}
+		peers[i] = &peer{name, clientHash(name)}
 	}
-	slices.SortFunc(peers, func(a, b peer) int {
-		return cmp.Or(cmp.Compare(a.hash, b.hash), cmp.Compare(a.name, b.name))
+	slices.SortFunc(peers, func(a, b *peer) int {
+		return cmp.Or(cmp.Compare(a.hash, b.hash), strings.Compare(a.name, b.name))
 	})
-	return slices.Compact(peers)
+	return slices.CompactFunc(peers, func(a, b *peer) bool { return a.name == b.name })
 }
 
 // assign returns the indexes of the endpoints that each of the peers chooses.
-func assign(endpoints []discovery.Endpoint, peers []peer, size int) [][]int {
+func assign(endpoints []discovery.Endpoint, peers []*peer, size int) [][]int {
 	hashes := endpointHashes(endpoints)
 	limit := capacity(len(peers), len(endpoints), size)
 	rankings := make([]ranking, len(peers))

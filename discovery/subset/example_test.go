@@ -1,9 +1,11 @@
 package subset_test
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/sidestep-lb/sidestep/discovery"
+	"github.com/sidestep-lb/sidestep/discovery/static"
 	"github.com/sidestep-lb/sidestep/discovery/subset"
 )
 
@@ -35,4 +37,22 @@ func ExamplePeers() {
 	own := []discovery.Endpoint{{Pod: "shop-0", Ready: true}, {Pod: "shop-1", Terminating: true}, {}}
 	fmt.Println(subset.Peers(own))
 	// Output: [shop-0 shop-1]
+}
+
+func ExampleChooser() {
+	target, err := discovery.ParseTarget("static:///10.0.0.1:80,10.0.0.2:80,10.0.0.3:80")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	chooser := subset.NewChooser(discovery.Watch(static.Source{}, target), nil, 2)
+	defer chooser.Close()
+	view, _, err := chooser.Next(context.Background())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	levels := [][]discovery.Endpoint{view.Snapshot.Endpoints} // as topology.Select returns them
+	fmt.Println(len(chooser.Choose(levels)), "of 3")
+	// Output: 2 of 3
 }

@@ -1,7 +1,7 @@
 // Package subset chooses, for one client of a very large service, the endpoints
 // that this client connects to: so that 1,000 clients of 1,000 servers need
-// 20,000 connections and not a million. It is pure, and stable: a server or a
-// client that comes or goes changes few of the choices, or none.
+// 20,000 connections and not a million. It is pure but for [Chooser], and stable:
+// a server or a client that comes or goes changes few of the choices, or none.
 //
 //	mine := subset.Rendezvous(endpoints, podName, 20)
 //	mine = subset.Bounded(endpoints, subset.Peers(own), podName, 20)
@@ -11,6 +11,8 @@
 // three times the mean, others no client at all. [Bounded] knows the other
 // clients and lets no server have more than 1.25 times the mean, for a little
 // more change.
+//
+// A [Chooser] does all of that for a client, and keeps it up to date.
 //
 // A name has to be a client's own for as long as it lives, like that of a pod;
 // clients that share a name share a subset.
@@ -35,12 +37,17 @@ func Rendezvous(endpoints []discovery.Endpoint, client string, size int) []disco
 	if size <= 0 || len(endpoints) <= size {
 		return endpoints
 	}
+	return pick(endpoints, rendezvous(endpoints, client, size))
+}
+
+// rendezvous returns the indexes of what Rendezvous chooses.
+func rendezvous(endpoints []discovery.Endpoint, client string, size int) []int {
 	ranks := newRanking(clientHash(client), endpointHashes(endpoints), size)
 	indexes := make([]int, size)
 	for i := range indexes {
 		indexes[i], _ = ranks.next()
 	}
-	return pick(endpoints, indexes)
+	return indexes
 }
 
 // pick returns the endpoints with the given indexes, which it sorts.

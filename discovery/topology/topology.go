@@ -54,7 +54,8 @@ const (
 // Select sorts the endpoints that a client at the given place may use into
 // levels. Level 0 is exactly what kube-proxy would use on that client's node;
 // there are no further levels as yet. No levels at all mean that kube-proxy
-// would refuse or drop the connection.
+// would refuse or drop the connection. A level may be the Snapshot's own slice,
+// so that it must not be changed either.
 func Select(s *discovery.Snapshot, at Locality) [][]discovery.Endpoint {
 	found := inspect(s, at)
 	mode := found.mode()
@@ -64,8 +65,11 @@ func Select(s *discovery.Snapshot, at Locality) [][]discovery.Endpoint {
 			n++
 		}
 	}
-	if n == 0 {
+	switch n {
+	case 0:
 		return nil
+	case len(s.Endpoints): // as a rule, and both are as immutable
+		return [][]discovery.Endpoint{s.Endpoints}
 	}
 	usable := make([]discovery.Endpoint, 0, n)
 	for i := range s.Endpoints {

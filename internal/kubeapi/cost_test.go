@@ -15,10 +15,10 @@ import (
 // A counter is a Handler that signals when all slices have been replaced.
 type counter struct{ replaced chan int }
 
-func (c counter) Replace(slices []EndpointSlice) { c.replaced <- len(slices) }
-func (counter) Apply(string, *EndpointSlice)     {}
-func (counter) Failed(error)                     {}
-func (counter) Healthy()                         {}
+func (c counter) Replace(slices []*EndpointSlice) { c.replaced <- len(slices) }
+func (counter) Apply(string, *EndpointSlice)      {}
+func (counter) Failed(error)                      {}
+func (counter) Healthy()                          {}
 
 // bill is the requests that came after the first so many, in order.
 func bill(server *kubetest.Server, after int) string {
@@ -46,7 +46,7 @@ func reading(t *testing.T, server *kubetest.Server, client *Client) counter {
 	c := counter{replaced: make(chan int, 100)}
 	watches := server.Watches()
 	running.Go(func() {
-		lw := ListWatch[EndpointSlice]{
+		lw := ListWatch[*EndpointSlice]{
 			Client: client,
 			Path:   EndpointSlicesPath("kiada"),
 			Timing: Timing{ShortWatch: time.Nanosecond, FirstBackoff: time.Millisecond, MaxBackoff: 10 * time.Millisecond},

@@ -1,7 +1,7 @@
 // Package kubeapi is a small list-and-watch client for the Kubernetes API. It
 // keeps a handler informed of the objects of one resource type:
 //
-//	lw := kubeapi.ListWatch[kubeapi.EndpointSlice]{
+//	lw := kubeapi.ListWatch[*kubeapi.EndpointSlice]{
 //		Client:        client,
 //		Path:          kubeapi.EndpointSlicesPath("kiada"),
 //		LabelSelector: kubeapi.LabelServiceName + "=quiz",

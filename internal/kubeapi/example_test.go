@@ -11,9 +11,9 @@ import (
 
 type printer struct{ done func() }
 
-func (p printer) Replace(services []kubeapi.Service) {
+func (p printer) Replace(services []*kubeapi.Service) {
 	for _, s := range services {
-		fmt.Println(s.Name, s.Spec.Ports)
+		fmt.Println(s.Name, s.Spec.Ports[0].Name)
 	}
 	p.done()
 }
@@ -33,7 +33,7 @@ func ExampleListWatch() {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	lw := kubeapi.ListWatch[kubeapi.Service]{Client: client, Path: kubeapi.ServicesPath("kiada")}
+	lw := kubeapi.ListWatch[*kubeapi.Service]{Client: client, Path: kubeapi.ServicesPath("kiada")}
 	lw.Run(ctx, printer{done: cancel})
-	// Output: quiz [{grpc  80}]
+	// Output: quiz grpc
 }

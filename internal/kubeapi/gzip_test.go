@@ -33,7 +33,7 @@ func TestAListCanComeCompressed(t *testing.T) {
 	defer server.Close()
 	lw := reader{Client: inPod(t, server, account(t, server, "secret"))}
 	tr := &transcript{}
-	if err := lw.list(t.Context(), Timing{}.withDefaults(), &progress{}, &typed[EndpointSlice]{Handler: tr}); err != nil || tr.text() != "replace a b" {
+	if err := lw.list(t.Context(), Timing{}.withDefaults(), &progress{}, &typed[*EndpointSlice]{Handler: tr}); err != nil || tr.text() != "replace a b" {
 		t.Errorf("calls %s, error %v", tr.text(), err)
 	}
 }
@@ -62,7 +62,7 @@ func TestEachEventOfACompressedStreamIsHandedOnAsItComes(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), endSilence-time.Second)
 	defer cancel()
 	steps := stepper{next: next, left: 3, done: cancel}
-	lw := ListWatch[EndpointSlice]{Client: inPod(t, server, account(t, server, "secret"))}
+	lw := ListWatch[*EndpointSlice]{Client: inPod(t, server, account(t, server, "secret"))}
 	lw.Run(ctx, &steps)
 	if steps.left > 0 {
 		t.Errorf("%d events did not come", steps.left)
@@ -84,7 +84,7 @@ func (s *stepper) step() {
 	s.next <- struct{}{}
 }
 
-func (s *stepper) Replace([]EndpointSlice)      { s.step() }
+func (s *stepper) Replace([]*EndpointSlice)     { s.step() }
 func (s *stepper) Apply(string, *EndpointSlice) { s.step() }
 func (s *stepper) Failed(error)                 {}
 func (s *stepper) Healthy()                     {}

@@ -12,7 +12,7 @@ type Handler[T Object] interface {
 	// again whenever events may have been missed.
 	Replace(objects []T)
 	// Apply brings the change of one object; kind is Added, Modified or Deleted.
-	Apply(kind string, object *T)
+	Apply(kind string, object T)
 	// Failed says why news has stopped coming. The ListWatch goes on trying. An
 	// answer other than success is a *StatusError.
 	Failed(err error)
@@ -33,11 +33,15 @@ type sink interface {
 	Healthy()
 }
 
-// typed is the sink of a Handler.
+// typed is the sink of a Handler. As all objects are pointers, the linker puts its
+// code into a program once and not for each type.
 type typed[T Object] struct {
 	Handler[T]
+	max      int          // of those gathered; 0 is any number
 	gathered map[string]T // by name; nil if nothing is being gathered
 }
+
+var errNameless = errors.New("the object has no name")
 
 func (t *typed[T]) gather() { t.gathered = make(map[string]T) }
 
@@ -52,17 +56,23 @@ func (t *typed[T]) replace() {
 
 func (t *typed[T]) apply(kind string, encoded json.RawMessage) (version string, err error) {
 	var object T
+	if string(encoded) == "null" {
+		return "", errNameless
+	}
 	if err := json.Unmarshal(encoded, &object); err != nil {
 		return "", err
 	}
+	compact(object)
 	meta := object.meta()
 	switch {
 	case meta.Name == "":
-		return "", errors.New("the object has no name")
+		return "", errNameless
 	case t.gathered == nil:
-		t.Apply(kind, &object)
+		t.Apply(kind, object)
 	case kind == Deleted:
 		delete(t.gathered, meta.Name)
+	case t.max > 0 && len(t.gathered) >= t.max:
+		return "", ErrTooMany
 	default:
 		t.gathered[meta.Name] = object
 	}

@@ -12,20 +12,25 @@ import (
 	"time"
 )
 
-// A ListWatch keeps a handler informed of the objects of one resource type in
-// one namespace.
+// A ListWatch keeps a handler informed of the objects of one resource type, such
+// as *EndpointSlice.
 type ListWatch[T Object] reader
 
-// A reader is a ListWatch that does not know the type of the objects, so that
-// the linker need not put all of this file into a program once for each type.
+// A reader is a ListWatch that does not know the type of the objects.
 type reader struct {
 	Client *Client
 	// Path is that of the resource type; see EndpointSlicesPath.
 	Path string
 	// LabelSelector and FieldSelector narrow the objects down.
 	LabelSelector, FieldSelector string
-	// Timing is for tests, but for its StartJitter.
+	// Timing is for tests, but for its SpreadUntil.
 	Timing Timing
+	// Fresh asks for a first list that is no older than the request. It may come
+	// from the server's cache otherwise, whatever its age.
+	Fresh bool
+	// MaxObjects is the length beyond which a list fails with ErrTooMany. The
+	// default is none.
+	MaxObjects int
 	// MaxEventBytes is the size beyond which an event is refused. The default is
 	// 16 MiB; etcd holds no object larger than some 2 MiB.
 	MaxEventBytes int64
@@ -63,13 +68,13 @@ func (p *progress) listed(version string) {
 // version that the server has forgotten (410 Gone, as a status or as an event)
 // or a stream that breaks off time after time is answered by a new list.
 func (l *ListWatch[T]) Run(ctx context.Context, h Handler[T]) {
-	(*reader)(l).run(ctx, &typed[T]{Handler: h})
+	(*reader)(l).run(ctx, &typed[T]{Handler: h, max: l.MaxObjects})
 }
 
 func (r *reader) run(ctx context.Context, h sink) {
 	timing := r.Timing.withDefaults()
 	retry := newRetry(timing)
-	p := progress{stale: true}
+	p := progress{stale: !r.Fresh}
 	pause(ctx, timing.startDelay())
 	for ctx.Err() == nil {
 		if p.version == "" && (p.plain || !r.Client.streaming.worthTrying()) {
@@ -233,6 +238,9 @@ func apply(e event, h sink) (position, error) {
 	switch e.Type {
 	case Added, Modified, Deleted:
 		version, err := h.apply(e.Type, e.Object)
+		if errors.Is(err, ErrTooMany) {
+			return position{}, err
+		}
 		if err != nil {
 			return position{}, fmt.Errorf("%w: %s event: %w", errBroken, e.Type, err)
 		}
@@ -263,6 +271,9 @@ func (r *reader) selectors() url.Values {
 	}
 	return query
 }
+
+// ErrTooMany says that there are more objects than ListWatch.MaxObjects.
+var ErrTooMany = errors.New("too many objects")
 
 // The ways in which a watch can end other than by the server's answer.
 var (

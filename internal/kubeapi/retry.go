@@ -10,12 +10,12 @@ import (
 )
 
 // Timing holds the durations of a ListWatch. Zero values are the defaults, so
-// that, but for StartJitter, only tests set any.
+// that, but for SpreadUntil, only tests set any.
 type Timing struct {
-	// StartJitter is how long the first request may be put off; the delay is
-	// drawn from zero to this. It spares the API server where many processes
-	// start as one, at the price of a later first answer. The default is none.
-	StartJitter time.Duration
+	// SpreadUntil is until when the first request may be put off; its time is
+	// drawn from now to this. It spares the API server where many processes start
+	// as one, at the price of a later first answer. The default is not at all.
+	SpreadUntil time.Time
 	// WatchTimeout is the shortest time after which the server is asked to end
 	// a watch, in whole seconds; it is drawn for each watch from once to twice
 	// this. The default is 5 minutes, as in client-go.
@@ -60,10 +60,11 @@ func (t Timing) watchTimeout() time.Duration {
 
 // startDelay draws how long to wait before the first request.
 func (t Timing) startDelay() time.Duration {
-	if t.StartJitter <= 0 {
+	left := time.Until(t.SpreadUntil)
+	if left <= 0 {
 		return 0
 	}
-	return rand.N(t.StartJitter)
+	return rand.N(left)
 }
 
 // healthyAfter is how long a watch must have lasted for earlier failures to be

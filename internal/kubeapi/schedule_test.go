@@ -48,7 +48,7 @@ func runSchedule(t *testing.T, seed uint64) {
 	defer cancel()
 	view := &mirror{t: t, server: server, objects: make(map[string]string)}
 	running.Go(func() {
-		lw := ListWatch[EndpointSlice]{Client: client, MaxEventBytes: 4096}
+		lw := ListWatch[*EndpointSlice]{Client: client, MaxEventBytes: 4096}
 		lw.Run(ctx, view)
 	})
 
@@ -133,7 +133,7 @@ func (m *mirror) text() string {
 	return text(m.objects)
 }
 
-func (m *mirror) Replace(slices []EndpointSlice) {
+func (m *mirror) Replace(slices []*EndpointSlice) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.failing = false

@@ -66,7 +66,7 @@ type transcript struct {
 	failures []error
 }
 
-func (tr *transcript) Replace(objects []EndpointSlice) {
+func (tr *transcript) Replace(objects []*EndpointSlice) {
 	var names []string
 	for _, s := range objects {
 		names = append(names, s.Name)
@@ -104,16 +104,16 @@ func (tr *transcript) lists() (lists []request) {
 // have no streaming lists.
 func play(t *testing.T, length time.Duration, answers ...answer) *transcript {
 	t.Helper()
-	return perform(t, length, func(lw *ListWatch[EndpointSlice]) { lw.Client.streaming.learn(errNoStreaming) }, answers)
+	return perform(t, length, func(lw *ListWatch[*EndpointSlice]) { lw.Client.streaming.learn(errNoStreaming) }, answers)
 }
 
 // playStreaming is play with a server of which nothing is known.
 func playStreaming(t *testing.T, length time.Duration, answers ...answer) *transcript {
 	t.Helper()
-	return perform(t, length, func(*ListWatch[EndpointSlice]) {}, answers)
+	return perform(t, length, func(*ListWatch[*EndpointSlice]) {}, answers)
 }
 
-func perform(t *testing.T, length time.Duration, prepare func(*ListWatch[EndpointSlice]), answers []answer) *transcript {
+func perform(t *testing.T, length time.Duration, prepare func(*ListWatch[*EndpointSlice]), answers []answer) *transcript {
 	t.Helper()
 	tr := &transcript{}
 	synctest.Test(t, func(t *testing.T) {
@@ -133,7 +133,7 @@ func perform(t *testing.T, length time.Duration, prepare func(*ListWatch[Endpoin
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), length)
 		defer cancel()
-		lw := ListWatch[EndpointSlice]{
+		lw := ListWatch[*EndpointSlice]{
 			Client:        client,
 			Path:          EndpointSlicesPath("kiada"),
 			LabelSelector: LabelServiceName + "=quiz",

@@ -18,7 +18,7 @@ func FuzzWatchStream(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		p := progress{version: "7"}
 		tr := &transcript{}
-		_, err := consume(newStream(bytes.NewReader(data), 1024), &p, &typed[EndpointSlice]{Handler: tr})
+		_, err := consume(newStream(bytes.NewReader(data), 1024), &p, &typed[*EndpointSlice]{Handler: tr})
 		if err == nil {
 			t.Fatal("a stream that has ended gave no error")
 		}
@@ -36,7 +36,7 @@ func FuzzWatchStream(f *testing.F) {
 		}
 
 		p, tr = progress{}, &transcript{}
-		err = gather(t.Context(), func(error) {}, Timing{}.withDefaults(), newStream(bytes.NewReader(data), 1024), &p, &typed[EndpointSlice]{Handler: tr})
+		err = gather(t.Context(), func(error) {}, Timing{}.withDefaults(), newStream(bytes.NewReader(data), 1024), &p, &typed[*EndpointSlice]{Handler: tr})
 		if listed := err == nil; listed != (p.version != "") || listed != (len(tr.calls) == 1) {
 			t.Fatalf("a streaming list with error %v left version %q and calls %q", err, p.version, tr.calls)
 		}

@@ -207,7 +207,7 @@ func TestAServerThatForgetsEveryStreamingListIsNotAskedInATightLoop(t *testing.T
 
 func TestTheStartCanBeSpread(t *testing.T) {
 	first := func(jitter time.Duration) time.Duration {
-		tr := perform(t, time.Minute, func(lw *ListWatch[EndpointSlice]) { lw.Timing.StartJitter = jitter }, nil)
+		tr := perform(t, time.Minute, func(lw *ListWatch[*EndpointSlice]) { lw.Timing.SpreadUntil = time.Now().Add(jitter) }, nil)
 		return tr.requests[0].after
 	}
 	if after := first(0); after != 0 {

@@ -18,9 +18,9 @@ func ServicesPath(namespace string) string {
 	return "/api/v1/namespaces/" + url.PathEscape(namespace) + "/services"
 }
 
-// An Object is a struct that embeds ObjectMeta.
+// An Object is a pointer to a struct that embeds ObjectMeta.
 type Object interface {
-	meta() ObjectMeta
+	meta() *ObjectMeta
 }
 
 // ObjectMeta is what all objects have in common. Of its many fields only those
@@ -30,9 +30,25 @@ type ObjectMeta struct {
 	UID             string           `json:"uid,omitempty"`
 	ResourceVersion string           `json:"resourceVersion,omitempty"`
 	OwnerReferences []OwnerReference `json:"ownerReferences,omitempty"`
+	Labels          Labels           `json:"labels"`
+	Annotations     Annotations      `json:"annotations"`
+
+	DeletionTimestamp string `json:"deletionTimestamp,omitempty"` // empty unless the object is being deleted
 }
 
-func (m ObjectMeta) meta() ObjectMeta { return m }
+// Annotations are those that sidestep reads.
+type Annotations struct {
+	OverCapacity string `json:"endpoints.kubernetes.io/over-capacity,omitempty"`
+}
+
+// Labels are those that sidestep reads.
+type Labels struct {
+	ServiceName   string  `json:"kubernetes.io/service-name,omitempty"`
+	Zone          string  `json:"topology.kubernetes.io/zone,omitempty"`
+	ExcludeFromLB *string `json:"node.kubernetes.io/exclude-from-external-load-balancers,omitempty"`
+}
+
+func (m *ObjectMeta) meta() *ObjectMeta { return m }
 
 // An OwnerReference names the object that another one belongs to.
 type OwnerReference struct {
@@ -54,6 +70,8 @@ type EndpointSlice struct {
 	AddressType string         `json:"addressType"`
 	Endpoints   []Endpoint     `json:"endpoints"`
 	Ports       []EndpointPort `json:"ports"`
+
+	Subsets []Subset `json:"subsets,omitempty"` // see EndpointsPath
 }
 
 // An Endpoint is one backend, as a rule a pod.
@@ -82,13 +100,27 @@ type ObjectReference struct {
 
 // Hints say which clients should use an endpoint.
 type Hints struct {
-	ForZones []Hint `json:"forZones,omitempty"`
-	ForNodes []Hint `json:"forNodes,omitempty"`
+	ForZones Names `json:"forZones,omitempty"`
+	ForNodes Names `json:"forNodes,omitempty"`
 }
 
-// A Hint names a zone or a node.
-type Hint struct {
-	Name string `json:"name"`
+// Names are those of zones or nodes. In JSON they are objects with nothing but a
+// name.
+type Names []string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (n *Names) UnmarshalJSON(encoded []byte) error {
+	var objects []struct {
+		Name string `json:"name"`
+	}
+	if err := json.Unmarshal(encoded, &objects); err != nil {
+		return err
+	}
+	*n = nil
+	for _, object := range objects {
+		*n = append(*n, object.Name)
+	}
+	return nil
 }
 
 // ProtocolTCP is the protocol that a port without one has.
@@ -99,20 +131,30 @@ type EndpointPort struct {
 	Name     *string `json:"name"`
 	Protocol *string `json:"protocol"`
 	Port     *int32  `json:"port"`
+
+	AppProtocol string `json:"appProtocol,omitempty"`
 }
 
 // A Service is a named set of pods (core/v1).
 type Service struct {
 	ObjectMeta `json:"metadata"`
-	Spec       ServiceSpec `json:"spec"`
+	Spec       ServiceSpec   `json:"spec"`
+	Status     ServiceStatus `json:"status"`
 }
 
 // ServiceTypeExternalName is the type of Services that are but an alias of a
 // host name and have no endpoints.
 const ServiceTypeExternalName = "ExternalName"
 
-// PolicyLocal is the internalTrafficPolicy that stays on the client's node.
+// PolicyLocal is the internalTrafficPolicy that stays on the client's node, and
+// the externalTrafficPolicy that stays on the node that is dialled.
 const PolicyLocal = "Local"
+
+// AffinityClientIP is the sessionAffinity that pins a client to a pod.
+const AffinityClientIP = "ClientIP"
+
+// ClusterIPNone is the clusterIP of a headless Service.
+const ClusterIPNone = "None"
 
 // ServiceSpec is the wanted state of a Service.
 type ServiceSpec struct {
@@ -121,6 +163,9 @@ type ServiceSpec struct {
 	Ports                 []ServicePort `json:"ports,omitempty"`
 	IPFamilies            []string      `json:"ipFamilies,omitempty"`
 	InternalTrafficPolicy string        `json:"internalTrafficPolicy,omitempty"`
+	ExternalTrafficPolicy string        `json:"externalTrafficPolicy,omitempty"`
+	SessionAffinity       string        `json:"sessionAffinity,omitempty"`
+	ClusterIP             string        `json:"clusterIP,omitempty"`
 }
 
 // A ServicePort is a port of a Service.
@@ -128,6 +173,23 @@ type ServicePort struct {
 	Name     string `json:"name,omitempty"`
 	Protocol string `json:"protocol,omitempty"`
 	Port     int32  `json:"port"`
+	NodePort int32  `json:"nodePort,omitempty"`
+
+	AppProtocol string `json:"appProtocol,omitempty"`
+}
+
+// ServiceStatus is the state of a Service.
+type ServiceStatus struct {
+	LoadBalancer struct {
+		Ingress []Ingress `json:"ingress,omitempty"`
+	} `json:"loadBalancer"`
+}
+
+// An Ingress is where the load balancer of a Service listens: an address or, for
+// lack of one, a host name.
+type Ingress struct {
+	IP       string `json:"ip,omitempty"`
+	Hostname string `json:"hostname,omitempty"`
 }
 
 // list is the answer to a LIST request.

@@ -153,6 +153,27 @@ func HeadlessService(namespace, name string, ports Ports) Service {
 	return service
 }
 
+// NodePortService is a Service that has a port on each node, too: 30000 more
+// than its own.
+func NodePortService(namespace, name string, ports Ports) Service {
+	service := ClusterIPService(namespace, name, ports)
+	service.Spec.Type = "NodePort"
+	service.Spec.ExternalTrafficPolicy = "Cluster"
+	for i := range service.Spec.Ports {
+		service.Spec.Ports[i].NodePort = 30000 + service.Spec.Ports[i].Port
+	}
+	return service
+}
+
+// LoadBalancerService is a NodePortService with a load balancer, which listens
+// at these addresses; without any it is yet to be made.
+func LoadBalancerService(namespace, name string, ports Ports, ingress ...LoadBalancerIngress) Service {
+	service := NodePortService(namespace, name, ports)
+	service.Spec.Type = "LoadBalancer"
+	service.Status.LoadBalancer.Ingress = ingress
+	return service
+}
+
 // ExternalNameService is a Service that is an alias of a DNS name and has no
 // endpoints.
 func ExternalNameService(namespace, name, host string) Service {

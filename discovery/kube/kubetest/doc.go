@@ -1,7 +1,7 @@
-// Package kubetest is a Kubernetes API server for tests: it keeps Services and
-// EndpointSlices in memory and serves them over real HTTP on a loopback
-// address, so that code which finds its backends through Kubernetes can be
-// tested without a cluster, through every change and fault a cluster has.
+// Package kubetest is a Kubernetes API server for tests: it keeps Services,
+// EndpointSlices and Nodes in memory and serves them over real HTTP on a
+// loopback address, so that code which finds its backends through Kubernetes can
+// be tested without a cluster, through every change and fault a cluster has.
 //
 //	server := kubetest.Start()
 //	defer server.Close()
@@ -14,8 +14,8 @@
 //	// Point the code under test at server.URL() and server.Client().
 //
 // It answers GET, LIST and WATCH of endpointslices (discovery.k8s.io/v1) and
-// services (v1), in one namespace or in all, as a real API server answers
-// them: label and field selectors, resource versions, bookmarks, streaming
+// services (v1), in one namespace or in all, and of nodes (v1), as a real API
+// server answers them: label and field selectors, resource versions, bookmarks, streaming
 // lists, time-outs, 410 Gone, Status objects. The protocol is that of
 // https://kubernetes.io/docs/reference/using-api/api-concepts/.
 //

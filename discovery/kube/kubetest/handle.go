@@ -17,9 +17,10 @@ type route struct {
 	name      string
 }
 
-// parseRoute reads /ROOT/PLURAL and /ROOT/namespaces/NS/PLURAL[/NAME].
+// parseRoute reads /ROOT/PLURAL and /ROOT/namespaces/NS/PLURAL[/NAME] or, of
+// what is in no namespace, /ROOT/PLURAL[/NAME].
 func parseRoute(path string) route {
-	for _, res := range []*resource{serviceResource, sliceResource} {
+	for _, res := range []*resource{serviceResource, sliceResource, nodeResource} {
 		rest, found := strings.CutPrefix(path, res.root)
 		if !found {
 			continue
@@ -28,6 +29,9 @@ func parseRoute(path string) route {
 		switch {
 		case len(parts) == 1 && parts[0] == res.name:
 			return route{resource: res}
+		case res.ofCluster && len(parts) == 2 && parts[0] == res.name && parts[1] != "":
+			return route{resource: res, name: parts[1]}
+		case res.ofCluster:
 		case len(parts) < 3 || parts[0] != "namespaces" || parts[1] == "" || parts[2] != res.name:
 		case len(parts) == 3:
 			return route{resource: res, namespace: parts[1]}

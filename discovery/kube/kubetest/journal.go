@@ -17,7 +17,7 @@ type Request struct {
 	Method    string
 	Path      string
 	Verb      string // get, list or watch; "" for what the server does not do
-	Resource  string // services, endpointslices; "" for an unknown path
+	Resource  string // services, endpointslices, nodes; "" for an unknown path
 	Namespace string // "" for all namespaces
 	Name      string // of the one object asked for, if any
 	Query     url.Values

@@ -7,7 +7,8 @@ import "encoding/json"
 type Service struct {
 	typeMeta
 	ObjectMeta `json:"metadata"`
-	Spec       ServiceSpec `json:"spec"`
+	Spec       ServiceSpec   `json:"spec"`
+	Status     ServiceStatus `json:"status"`
 }
 
 // ServiceSpec says what a Service stands for.
@@ -19,6 +20,7 @@ type ServiceSpec struct {
 	Ports                 []ServicePort     `json:"ports,omitempty"`
 	Selector              map[string]string `json:"selector,omitempty"`
 	InternalTrafficPolicy *string           `json:"internalTrafficPolicy,omitempty"` // Cluster or Local
+	ExternalTrafficPolicy string            `json:"externalTrafficPolicy,omitempty"` // Cluster or Local
 	SessionAffinity       string            `json:"sessionAffinity,omitempty"`       // None or ClientIP
 	ExternalName          string            `json:"externalName,omitempty"`
 }
@@ -30,6 +32,23 @@ type ServicePort struct {
 	AppProtocol *string `json:"appProtocol,omitempty"`
 	Port        int32   `json:"port"`
 	TargetPort  any     `json:"targetPort,omitempty"` // an int, or a string that names a container port
+	NodePort    int32   `json:"nodePort,omitempty"`
+}
+
+// ServiceStatus is what a cluster adds to a Service.
+type ServiceStatus struct {
+	LoadBalancer LoadBalancerStatus `json:"loadBalancer"`
+}
+
+// LoadBalancerStatus is where the load balancer of a Service listens.
+type LoadBalancerStatus struct {
+	Ingress []LoadBalancerIngress `json:"ingress,omitempty"`
+}
+
+// LoadBalancerIngress is an address of a load balancer, or a name of one.
+type LoadBalancerIngress struct {
+	IP       string `json:"ip,omitempty"`
+	Hostname string `json:"hostname,omitempty"`
 }
 
 // EndpointSlice is an EndpointSlice of the discovery.k8s.io/v1 API. Nil
@@ -106,6 +125,8 @@ type ObjectMeta struct {
 	Labels          map[string]string `json:"labels,omitempty"`
 	Annotations     map[string]string `json:"annotations,omitempty"`
 	OwnerReferences []OwnerReference  `json:"ownerReferences,omitempty"`
+
+	DeletionTimestamp string `json:"deletionTimestamp,omitempty"` // RFC 3339; set while the object is being deleted
 }
 
 // OwnerReference names the object that owns another, as a Service owns the
@@ -125,7 +146,7 @@ type typeMeta struct {
 	APIVersion string `json:"apiVersion,omitempty"`
 }
 
-// object is a *Service or an *EndpointSlice.
+// object is a *Service, an *EndpointSlice or a *Node.
 type object interface {
 	metadata() *ObjectMeta
 	typing() *typeMeta

@@ -13,6 +13,7 @@ const (
 
 	Services       = "services"
 	EndpointSlices = "endpointslices"
+	Nodes          = "nodes"
 
 	Any = "*" // any verb, or any resource
 )
@@ -24,6 +25,7 @@ type resource struct {
 	apiVersion string
 	kind       string
 	root       string // the path its collections are under
+	ofCluster  bool   // its objects are in no namespace
 	blank      func() object
 }
 
@@ -34,6 +36,14 @@ var (
 		kind:       "Service",
 		root:       "/api/v1/",
 		blank:      func() object { return new(Service) },
+	}
+	nodeResource = &resource{
+		name:       Nodes,
+		apiVersion: "v1",
+		kind:       "Node",
+		root:       "/api/v1/",
+		ofCluster:  true,
+		blank:      func() object { return new(Node) },
 	}
 	sliceResource = &resource{
 		name:       EndpointSlices,

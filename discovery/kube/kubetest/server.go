@@ -159,6 +159,17 @@ func (s *Server) DeleteService(namespace, name string) bool {
 	return s.store.delete(key{serviceResource, namespace, name})
 }
 
+// SetNode creates or updates a Node. It panics if the Node has no name, or has
+// a namespace.
+func (s *Server) SetNode(node Node) {
+	s.store.set(nodeResource, clone(node))
+}
+
+// DeleteNode deletes a Node and reports whether there was one.
+func (s *Server) DeleteNode(name string) bool {
+	return s.store.delete(key{nodeResource, "", name})
+}
+
 // SetEndpointSlice creates or updates an EndpointSlice. Watches see it ADDED or
 // MODIFIED, or DELETED if a new label takes it out of their selector, even if
 // nothing in it is new. It panics if the slice has no name or no namespace.

@@ -61,8 +61,8 @@ func newStore() *store {
 // set creates or updates an object, which is the store's from now on.
 func (s *store) set(r *resource, o object) {
 	meta := o.metadata()
-	if meta.Namespace == "" || meta.Name == "" {
-		panic(fmt.Sprintf("kubetest: a %s needs a namespace and a name, not %q and %q", r.kind, meta.Namespace, meta.Name))
+	if (meta.Namespace == "") != r.ofCluster || meta.Name == "" {
+		panic(fmt.Sprintf("kubetest: a %s cannot have namespace %q and name %q", r.kind, meta.Namespace, meta.Name))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
