@@ -10,25 +10,30 @@ import "time"
 // measured, with two corrections. Requests in flight that are older than the
 // average count with their age, as a backend that hangs has no latencies to
 // measure (Kratos does the same with more effort; Finagle, Linkerd and Envoy do
-// not). And what was measured long ago counts less: over 10 s it fades into the
-// average of all backends, so that one that was slow is tried again. A failure
-// counts as a long latency, see penalize.
+// not). And what was measured seconds ago counts less: it fades into the
+// average of all backends, hardly at first and then fast, so that one that was
+// slow is tried again soon after, while one that few requests go to is still
+// known. A failure counts as a long latency, see penalize, and fades slowly.
 //
-// Small differences are noise: a backend has to be a quarter cheaper than
-// another to be preferred, and nothing counts as faster than 0.2 ms. So equal
-// backends get equal shares, by the chance of the draw.
+// Small differences are noise more often than not, so of two backends the one
+// that has served fewer requests lately is given up to a fifth. Equal backends
+// get about equal shares that way, however much their latencies vary. Nothing
+// counts as faster than a millisecond, as in Linkerd.
 //
 // It is an average and no peak, as in Finagle's peak EWMA: after a pause of one
 // backend, peaks make all that have paused lately look dearer than the one that
 // pauses now.
 type adaptive struct{}
 
-// fadeTime is after how long a measurement has lost 63 % of its meaning.
-const fadeTime = 10 * time.Second
+// After how long a measurement has lost 63 % of its meaning.
+const (
+	fadeTime    = 5 * time.Second
+	failureFade = 10 * time.Second
+)
 
 const (
-	muchCheaper = 0.75                            // of another's cost
-	minLatency  = float32(200 * time.Microsecond) // what is less counts as this
+	maxFavour  = 1.5 // by which requests served count at most; its root goes into the cost
+	minLatency = float32(time.Millisecond)
 )
 
 func newAdaptive(*Config, func() uint64) namedPolicy { return namedPolicy{adaptive{}, true} }
@@ -50,38 +55,55 @@ func (p adaptivePicker) Pick(r Request) *Backend {
 		j++
 	}
 	mean, _ := r.balancer.mean.read(r.now)
-	best, least := p.cheaper(&r, p[i], nil, 0, mean)
-	best, least = p.cheaper(&r, p[j], best, least, mean)
+	best := p.better(&r, p[i], candidate{}, mean)
+	best = p.better(&r, p[j], best, mean)
 	if n > 2 {
 		k := without2(scale(uint32(roll>>32), n-2), i, j)
-		best, _ = p.cheaper(&r, p[k], best, least, mean)
+		best = p.better(&r, p[k], best, mean)
+	}
+	return best.Backend
+}
+
+// A candidate is a backend that was drawn.
+type candidate struct {
+	*Backend
+	cost   float32
+	served float32 // requests, lately
+}
+
+// better returns the better one of best and b, if b is admitted. The cost
+// counts twice as much as the requests that each has served.
+func (p adaptivePicker) better(r *Request, b *Backend, best candidate, mean float32) candidate {
+	if !r.Admits(b) {
+		return best
+	}
+	c := candidate{b, b.cost(r.now, mean), b.served.read(r.now)}
+	if best.Backend == nil || c.cost*c.cost*min(c.served, maxFavour*best.served) < best.cost*best.cost*min(best.served, maxFavour*c.served) {
+		return c
 	}
 	return best
 }
 
-// cheaper returns b and its cost if it is admitted and costs less than best.
-func (p adaptivePicker) cheaper(r *Request, b, best *Backend, least, mean float32) (*Backend, float32) {
-	if !r.Admits(b) {
-		return best, least
-	}
-	if cost := b.cost(r.now, mean); best == nil || cost < muchCheaper*least {
-		return b, cost
-	}
-	return best, least
-}
-
 // cost is what adaptive compares; mean is the average latency of all backends.
 func (b *Backend) cost(now int64, mean float32) float32 {
-	expected, idle := b.estimate.read(now)
-	if expected == 0 {
-		expected = mean
-	} else {
-		expected = mean + (expected-mean)*decay(idle/float32(fadeTime))
-	}
 	waiting, age := b.pending.read(now)
-	cost := max(expected, age, minLatency) * (waiting + float32(b.open.Load()) + 1)
+	cost := max(b.expected(now, mean), age, minLatency) * (waiting + float32(b.open.Load()) + 1)
 	if weight := b.weight.Load(); weight != 1 {
 		cost /= float32(weight)
 	}
 	return cost
+}
+
+// expected is the latency that is to be expected by what was measured.
+func (b *Backend) expected(now int64, mean float32) float32 {
+	measured, idle := b.estimate.read(now)
+	if measured == 0 {
+		return mean
+	}
+	fade := idle / float32(fadeTime)
+	fade *= fade
+	if b.is(failing) {
+		fade = idle / float32(failureFade)
+	}
+	return mean + (measured-mean)*decay(fade)
 }

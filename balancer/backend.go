@@ -17,26 +17,34 @@ type Backend struct {
 	pending  load          // requests that wait for their answer
 	open     atomic.Int64  // requests that have an answer and are not done
 	estimate estimate
+	served   tally // for adaptive
 	joined   int64 // when it came, for slow start; read-only
 
 	// Set at the start and read-only.
 	balancer *Balancer
 	rank     uint64 // its place in this client's order of the backends
+	seed     uint64 // of its places in the tables of keyed
 	conn     Conn   // set before the first pick
 
 	endpoint   atomic.Pointer[discovery.Endpoint]
+	priority   atomic.Uint32
 	record     health.Record
+	reported   reported
 	generation uint64 // of the update that named it last; guarded by the Balancer's mu
+	number     int    // among the owners of its latest table, see keyed; guarded by the Balancer's publishing
 }
 
 // The flags of a backend. Without any of them, it is picked like all others.
 const (
 	unreachable uint32 = 1 << iota // its connection or dial failed
+	sick                           // active probes say so
 	ejected                        // it failed too often
 	left                           // no update names it any more
 	denied                         // it should be ejected, but too many are
 	unproven                       // it has never answered
 	warming                        // it is in slow start
+	failing                        // its last request failed
+	offered                        // it waits for its probe, or that is under way
 )
 
 // A Conn is what an adapter keeps for a backend: its connections.
@@ -60,7 +68,7 @@ func (b *Backend) InFlight() int64 { return b.pending.count() + b.open.Load() }
 func (b *Backend) Weight() uint32 { return b.weight.Load() }
 
 // Fit reports whether the backend is in rotation.
-func (b *Backend) Fit() bool { return !b.is(unreachable | ejected | left) }
+func (b *Backend) Fit() bool { return !b.is(unreachable | sick | ejected | left) }
 
 // Reachable reports whether the backend could be reached when that was last
 // tried.
@@ -68,6 +76,14 @@ func (b *Backend) Reachable() bool { return !b.is(unreachable) }
 
 // Left reports whether the backend's endpoint is gone from the target.
 func (b *Backend) Left() bool { return b.is(left) }
+
+// SetSick tells the backend's health what active probes say: it is out of
+// rotation while it is sick.
+func (b *Backend) SetSick(now bool) {
+	if now && b.set(sick) || !now && b.unset(sick) {
+		b.balancer.fitnessChanged(b)
+	}
+}
 
 func (b *Backend) is(flags uint32) bool { return b.flags.Load()&flags != 0 }
 
@@ -87,6 +103,7 @@ func (b *Backend) Observe(o health.Outcome) {
 		changed = b.is(unreachable) && b.unset(unreachable)
 	case health.Unreachable:
 		changed = b.set(unreachable)
+		b.reported.forget()
 	}
 	if changed && !b.Left() {
 		b.balancer.fitnessChanged(b)

@@ -60,6 +60,7 @@ type Balancer struct {
 	hooks     Hooks
 	config    Config
 	policy    namedPolicy
+	keyed     *keyed        // the policy, if it is ring_hash or maglev, and else nil
 	slowStart time.Duration // 0 is none
 
 	rotation atomic.Pointer[rotation]
@@ -77,16 +78,24 @@ type Balancer struct {
 	ejected    int                             // how many backends are; guarded by mu
 	toProbe    []*Backend                      // after probe; guarded by mu
 	pardoned   int64                           // until when none is ejected; guarded by mu
+	watching   bool                            // a call that weighs the levels anew is on its way; guarded by mu
 
 	publishing sync.Mutex // held while a rotation is made and announced; taken before mu
+	spared     []float32  // which part of its load each level is spared, because it drowns; guarded by publishing
 }
 
 // A rotation is the set that picks are made from. It never changes.
 type rotation struct {
-	picker   Picker     // nil if there is nothing to pick from
+	levels []level // by priority; one as a rule, none if there is nothing to pick from
+	ignore uint32  // flags that do not count, because no backend is without them
+	err    error   // why there are no levels
+}
+
+// A level is the backends of one priority.
+type level struct {
+	picker   Picker
 	backends []*Backend // what picker picks from
-	ignore   uint32     // flags that do not count, because none is without them
-	err      error      // why there is no picker
+	upTo     uint32     // picks whose chance is less, and not that of a level before, fall to this one
 }
 
 // New returns a Balancer without backends. The error names the field of config
@@ -112,6 +121,7 @@ func New(config Config, hooks Hooks) (*Balancer, error) {
 		slowStart: config.slowStart(),
 		backends:  make(map[discovery.Identity]*Backend),
 	}
+	b.keyed, _ = b.policy.Policy.(*keyed)
 	b.rotation.Store(&rotation{err: ErrEmpty})
 	return b, nil
 }
@@ -206,7 +216,11 @@ func (b *Balancer) publish() {
 	if closed {
 		return
 	}
-	b.rotation.Store(b.rotate(all))
+	next := b.rotate(all)
+	b.rotation.Store(next)
+	if len(next.levels) > 1 {
+		b.watchLevels()
+	}
 	if b.hooks.Published != nil {
 		b.hooks.Published()
 	}
@@ -216,16 +230,17 @@ func (b *Balancer) rotate(all []*Backend) *rotation {
 	if len(all) == 0 {
 		return &rotation{err: ErrEmpty}
 	}
-	if fit := without(all, unreachable|ejected); len(fit) > 0 {
-		return &rotation{picker: b.policy.Picker(fit), backends: fit}
-	}
-	if reachable := without(all, unreachable); len(reachable) > 0 {
-		return &rotation{picker: b.policy.Picker(reachable), backends: reachable, ignore: ejected}
+	// When none is fit, those are used that can be reached, or else all (fail
+	// open).
+	for _, out := range []uint32{unreachable | sick | ejected, unreachable} {
+		if usable := without(all, out); len(usable) > 0 {
+			return &rotation{levels: b.levels(all, usable), ignore: (sick | ejected) &^ out}
+		}
 	}
 	if b.hooks.ConnectFirst {
 		return &rotation{err: ErrNoneFit}
 	}
-	return &rotation{picker: b.policy.Picker(all), backends: all, ignore: unreachable | ejected}
+	return &rotation{levels: b.levels(all, all), ignore: unreachable | sick | ejected}
 }
 
 // without returns the backends that have none of the flags: the same slice if

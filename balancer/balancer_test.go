@@ -135,7 +135,7 @@ func TestLeastRequestNeverTakesTheBusierOfTwo(t *testing.T) {
 }
 
 func TestLeastRequestDrawsEvenly(t *testing.T) {
-	b := newBalancer(t, "", balancer.Hooks{})
+	b := newBalancer(t, balancer.LeastRequest, balancer.Hooks{})
 	b.Update(endpoints(0, 10))
 	counts := map[*balancer.Backend]int{}
 	for range 20_000 {
@@ -383,7 +383,7 @@ func TestInFlightEndsAtZeroUnderChurn(t *testing.T) {
 					}
 				})
 			}
-			for i := range 200 {
+			for i := range 60 {
 				b.Update(endpoints(i%13, 3+i%7))
 				for _, be := range b.Backends() {
 					be.Observe(health.Success)
@@ -420,8 +420,10 @@ func BenchmarkPick(b *testing.B) {
 				lb := newBalancer(b, policy, balancer.Hooks{})
 				lb.Update(endpoints(0, n))
 				b.ReportAllocs()
+				r := balancer.Request{HasKey: true}
 				for b.Loop() {
-					p, _ := lb.Pick(balancer.Request{})
+					r.Key += 0x9e3779b97f4a7c15 // another key each time
+					p, _ := lb.Pick(r)
 					p.Done(balancer.Result{Outcome: health.Success})
 				}
 			})

@@ -3,6 +3,7 @@ package balancer
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 )
@@ -15,10 +16,24 @@ const (
 	// LeastRequest draws two different backends, or Config.Choices, and takes
 	// the one with the fewest requests in flight, for its weight.
 	LeastRequest = "least_request"
+	// PeakEWMA draws two different backends and takes the one with the lower
+	// latency, by Finagle's formula, times requests in flight. Adaptive does
+	// better; this one is for those who know it.
+	PeakEWMA = "peak_ewma"
+	// Maglev gives requests with the same key to the same backend, like RingHash,
+	// with more even shares and more keys that move when backends come and go.
+	Maglev = "maglev"
 	// Random draws a backend.
 	Random = "random"
+	// RingHash gives requests with the same key to the same backend, in
+	// proportion to weights, see [WithKey], Config.HashKey and
+	// Config.BoundedLoad. Requests without a key are spread by chance.
+	RingHash = "ring_hash"
 	// RoundRobin gives each backend in rotation its turn.
 	RoundRobin = "round_robin"
+	// Weighted gives each backend turns in proportion to its weight, or to what
+	// it can serve by the load that it reports, see [Backend.Report].
+	Weighted = "weighted"
 )
 
 // Config says how to balance. The zero value is ready to use. As JSON it is the
@@ -34,6 +49,16 @@ type Config struct {
 	// ActiveRequestBias says how much LeastRequest heeds requests in flight where
 	// backends have weights: not at all near 0, in proportion at 1, the default.
 	ActiveRequestBias float64 `json:"activeRequestBias,omitempty"`
+	// HashKey says where RingHash and Maglev find the key of a request, besides
+	// WithKey.
+	HashKey KeySource `json:"hashKey,omitzero"`
+	// BoundedLoad is how many times the average number of this client's requests
+	// in flight a backend may have, for its weight and rounded up, before RingHash
+	// and Maglev send further requests for its keys to other backends. It is more
+	// than 1; 1.25 is the default. So a client that has few requests in flight
+	// does not always send those of one key to one backend when they are made at
+	// the same time. A huge value, such as 1e9, is no bound.
+	BoundedLoad float64 `json:"boundedLoad,omitempty"`
 	// MaxInFlight is how many requests of this client a backend may have in
 	// flight; when all that are fit have as many, a request fails. The default,
 	// 0, is no limit.
@@ -63,6 +88,12 @@ func (c Config) Validate() error {
 		return fail("choices", "want 2 to 10")
 	case c.ActiveRequestBias < 0 || c.ActiveRequestBias > 100:
 		return fail("activeRequestBias", "want 0 to 100")
+	case !isToken(c.HashKey.Header):
+		return fail("hashKey.header", "it is no name of a header")
+	case !isToken(c.HashKey.Cookie):
+		return fail("hashKey.cookie", "it is no name of a cookie")
+	case c.BoundedLoad != 0 && !(c.BoundedLoad > 1 && c.BoundedLoad < math.Inf(1)):
+		return fail("boundedLoad", "want more than 1")
 	case c.MaxInFlight < 0:
 		return fail("maxInFlight", "it is negative")
 	case c.MaxEjectedPercent > 100:

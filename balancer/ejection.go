@@ -17,7 +17,7 @@ func (b *Balancer) eject(be *Backend) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closed || be.is(ejected|left) || b.hooks.Now() < b.pardoned {
+	if b.closed || be.is(ejected) || be.generation != b.generation || b.hooks.Now() < b.pardoned { // or it leaves
 		return
 	}
 	if b.ejected < b.maxEjected() {
@@ -45,6 +45,7 @@ func (b *Balancer) maxEjected() int {
 
 // ejectFor sets the time for the probe. It is called with mu held.
 func (b *Balancer) ejectFor(be *Backend) {
+	be.unset(offered)
 	b.hooks.AfterFunc(be.record.Eject(b.hooks.Now(), b.hooks.Random), func() { b.offer(be) })
 }
 
@@ -52,7 +53,7 @@ func (b *Balancer) ejectFor(be *Backend) {
 // with mu held.
 func (b *Balancer) allFail() bool {
 	for _, be := range b.ordered {
-		if !be.is(ejected | denied | unreachable) {
+		if !be.is(ejected | denied | unreachable | sick) {
 			return false
 		}
 	}
@@ -80,17 +81,19 @@ func (b *Balancer) pardon() {
 // restore puts be back into rotation. It is called with mu held.
 func (b *Balancer) restore(be *Backend) {
 	if be.unset(ejected) {
+		be.unset(offered)
 		b.ejected--
 		be.record.Readmit(b.hooks.Now())
 		b.rotationDue(be)
 	}
 }
 
-// offer makes be the next to be probed.
+// offer makes be the next to be probed, if it is not that already: what was due
+// to end an ejection that a pardon ended comes later, too.
 func (b *Balancer) offer(be *Backend) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closed || !be.is(ejected) || be.is(left) {
+	if b.closed || !be.is(ejected) || be.is(left) || !be.set(offered) {
 		return
 	}
 	if !b.probe.CompareAndSwap(nil, be) {
@@ -115,6 +118,7 @@ func (b *Balancer) pickProbe(r *Request) (Pick, bool) {
 	}
 	b.mu.Unlock()
 	if be.is(left | unreachable) {
+		be.unset(offered)
 		b.hooks.AfterFunc(unreachableTime, func() { b.offer(be) })
 		return Pick{}, false
 	}
@@ -124,10 +128,11 @@ func (b *Balancer) pickProbe(r *Request) (Pick, bool) {
 
 // probed takes note of how the probe of be ended.
 func (b *Balancer) probed(be *Backend, o health.Outcome) {
-	switch {
-	case o == health.Success:
+	switch o {
+	case health.Success:
 		b.readmit(be)
-	case o == health.Neutral:
+	case health.Neutral:
+		be.unset(offered)
 		b.offer(be)
 	default:
 		if o == health.Unreachable {

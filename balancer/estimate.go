@@ -51,3 +51,20 @@ func decay(x float32) float32 {
 	}
 	return float32(math.Exp(-float64(x)))
 }
+
+// A tally counts requests, and forgets 63 % of them in tallyTime. It is one word
+// like an estimate.
+type tally struct{ word atomic.Uint64 }
+
+const tallyTime = 10 * time.Second
+
+// read returns the count and one more, so that it is never nothing.
+func (t *tally) read(now int64) float32 {
+	word := t.word.Load()
+	ticks := int32(uint32(now>>estimateTimeShift) - uint32(word))
+	return 1 + math.Float32frombits(uint32(word>>32))*decay(float32(max(ticks, 0))*(1<<estimateTimeShift)/float32(tallyTime))
+}
+
+// add counts one. If another goroutine does the same at this moment, one of the
+// two is lost, which evens out.
+func (t *tally) add(now int64) { t.word.Store(packEstimate(t.read(now), now)) }

@@ -31,9 +31,8 @@ func (l *load) read(now int64) (n, age float32) {
 	if count == 0 {
 		return 0, 0
 	}
-	sum := int64(one(now)*count-word) >> loadCountBits << loadTimeShift // both have the count in their low bits, which cancel
-	if sum < 0 {                                                        // another goroutine has started one since
-		sum = 0
-	}
+	// Both have the count in their low bits, which cancel. If another goroutine
+	// has started one since, the difference may be negative.
+	sum := max(int64(one(now)*count-word)>>loadCountBits<<loadTimeShift, 0)
 	return float32(count), float32(sum) / float32(count)
 }

@@ -51,6 +51,7 @@ func (b *Balancer) Pick(r Request) (Pick, error) {
 	}
 	if b.probe.Load() != nil {
 		if p, ok := b.pickProbe(&r); ok {
+			b.count(1)
 			return p, nil
 		}
 	}
@@ -59,6 +60,10 @@ func (b *Balancer) Pick(r Request) (Pick, error) {
 		be, err := rotation.pick(r)
 		if err == nil {
 			be.pending.start(r.now)
+			if b.policy.timed {
+				be.served.add(r.now)
+			}
+			b.count(1)
 			return Pick{backend: be, start: r.now}, nil
 		}
 		if b.rotation.Load() == rotation {
@@ -68,17 +73,21 @@ func (b *Balancer) Pick(r Request) (Pick, error) {
 }
 
 func (t *rotation) pick(r Request) (*Backend, error) {
-	if t.picker == nil {
+	if len(t.levels) == 0 {
 		return nil, t.err
 	}
 	r.ignore = t.ignore
+	l := &t.levels[0]
+	if len(t.levels) > 1 {
+		l = t.draw(r.chance())
+	}
 	for range maxDraws {
-		if be := t.picker.Pick(r); be != nil && r.usable(be, be.flags.Load()) {
+		if be := l.picker.Pick(r); be != nil && r.usable(be, be.flags.Load()) {
 			return be, nil
 		}
 	}
 	r.anyPace = true
-	if be := t.picker.Pick(r); be != nil && r.usable(be, be.flags.Load()) {
+	if be := l.picker.Pick(r); be != nil && r.usable(be, be.flags.Load()) {
 		return be, nil
 	}
 	return t.search(&r)
@@ -88,22 +97,24 @@ func (t *rotation) pick(r Request) (*Backend, error) {
 // the rotation became unfit since it was published, or has been tried, or is
 // busy.
 func (t *rotation) search(r *Request) (*Backend, error) {
-	n := uint32(len(t.backends))
-	first := scale(uint32(r.Random()), n)
 	var spare *Backend // unfit, but there
 	busy := false
-	for i := range min(n, maxScan) {
-		be := t.backends[(first+i)%n]
-		flags := be.flags.Load()
-		if r.usable(be, flags) {
-			return be, nil
-		}
-		limit := int64(r.balancer.config.MaxInFlight)
-		switch full := limit > 0 && be.InFlight() >= limit; {
-		case full:
-			busy = true
-		case flags&left == 0:
-			spare = be
+	for i := range t.levels {
+		l := &t.levels[i]
+		n := uint32(len(l.backends))
+		first := scale(uint32(r.Random()), n)
+		for k := range min(n, maxScan) {
+			be := l.backends[(first+k)%n]
+			flags := be.flags.Load()
+			limit := int64(r.balancer.config.MaxInFlight)
+			switch {
+			case r.usable(be, flags):
+				return be, nil
+			case limit > 0 && be.InFlight() >= limit:
+				busy = true
+			case flags&left == 0:
+				spare = be
+			}
 		}
 	}
 	switch {
@@ -141,6 +152,7 @@ func (p *Pick) Answered(r Result) {
 // Done ends the request. It is to be called exactly once for each pick.
 func (p *Pick) Done(r Result) {
 	b := p.backend
+	b.balancer.count(-1)
 	if p.state == answered {
 		b.open.Add(-1)
 		if r.Outcome.Failed() { // it broke off, which says nothing of the latency
@@ -174,7 +186,7 @@ func (b *Backend) succeed(start int64) {
 	if b.balancer.policy.timed {
 		now := b.balancer.hooks.Now()
 		latency := float32(now - start)
-		b.estimate.observe(now, latency)
+		b.balancer.policy.observe(&b.estimate, now, latency)
 		b.balancer.mean.observe(now, latency)
 	}
 }
@@ -183,10 +195,10 @@ func (b *Backend) succeed(start int64) {
 // is connected, that is for its connection to say: the answer may be the last
 // one that came over it.
 func (b *Backend) answered() {
-	if !b.is(unreachable | denied | unproven) {
+	if !b.is(unreachable | denied | unproven | failing) {
 		return
 	}
-	b.unset(unproven | denied)
+	b.unset(unproven | denied | failing)
 	if !b.balancer.hooks.ConnectFirst {
 		b.Observe(health.Success)
 	}
@@ -214,13 +226,17 @@ func (b *Backend) penalize(start int64, r Result) {
 	if !b.balancer.policy.timed {
 		return
 	}
+	b.set(failing)
 	now := b.balancer.hooks.Now()
 	sample, _ := b.estimate.read(now)
-	if r.Outcome == health.Timeout {
+	switch mean, _ := b.balancer.mean.read(now); {
+	case r.RetryAfter > 0: // the server knows; its word is no sample to be averaged
+		b.estimate.word.Store(packEstimate(max(sample, float32(min(r.RetryAfter, maxRetryAfter))), now))
+		return
+	case r.Outcome == health.Timeout:
 		sample = max(sample, float32(now-start))
-	} else {
-		mean, _ := b.balancer.mean.read(now)
-		sample = max(sample, float32(minPenalty), meanPenalty*mean, float32(min(r.RetryAfter, maxRetryAfter)))
+	default:
+		sample = max(sample, float32(minPenalty), meanPenalty*mean)
 	}
-	b.estimate.observe(now, sample)
+	b.balancer.policy.observe(&b.estimate, now, sample)
 }

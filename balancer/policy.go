@@ -10,7 +10,8 @@ import (
 // turn it is. The Balancer calls it from one goroutine at a time.
 type Policy interface {
 	// Picker returns a Picker among the backends. There is one at least, and the
-	// slice never changes.
+	// slice never changes. Where there are levels of priority, each has a Picker
+	// of its own.
 	Picker(backends []*Backend) Picker
 }
 
@@ -30,12 +31,25 @@ type namedPolicy struct {
 	timed bool // it goes by latencies
 }
 
+// observe adds a latency to an estimate, in the way of the policy.
+func (p namedPolicy) observe(e *estimate, now int64, latency float32) {
+	if _, ok := p.Policy.(peakEWMA); ok {
+		e.peak(now, latency)
+		return
+	}
+	e.observe(now, latency)
+}
+
 // policies makes a policy by name, out of a valid config and a source of chance.
 var policies = map[string]func(c *Config, random func() uint64) namedPolicy{
 	Adaptive:     newAdaptive,
 	LeastRequest: newLeastRequest,
+	Maglev:       newMaglev,
+	PeakEWMA:     newPeakEWMA,
 	Random:       newRandom,
+	RingHash:     newRingHash,
 	RoundRobin:   newRoundRobin,
+	Weighted:     newWeighted,
 }
 
 // Policies returns the names of the policies, sorted.

@@ -40,7 +40,7 @@ func (r *Request) Admits(b *Backend) bool {
 
 // usable reports whether the request may go to b if it must.
 func (r *Request) usable(b *Backend, flags uint32) bool {
-	if flags&^r.ignore&(unreachable|ejected|left) != 0 || slices.Contains(r.Tried, b) {
+	if flags&^r.ignore&(unreachable|sick|ejected|left) != 0 || slices.Contains(r.Tried, b) {
 		return false
 	}
 	limit := r.balancer.config.MaxInFlight

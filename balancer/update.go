@@ -55,7 +55,8 @@ func (b *Balancer) replace(endpoints []discovery.Endpoint) (gone []*Backend, cha
 			b.forget(be)
 		}
 	}
-	b.listed = append(listed, old[len(old)-tail:]...)
+	listed = append(listed, old[len(old)-tail:]...)
+	b.listed = listed
 	if len(came) == 0 && len(gone) == 0 {
 		return nil, changed
 	}
@@ -68,15 +69,24 @@ func (b *Balancer) replace(endpoints []discovery.Endpoint) (gone []*Backend, cha
 func (b *Balancer) keep(be *Backend, e *discovery.Endpoint) (changed bool) {
 	be.generation = b.generation
 	be.endpoint.Store(e)
-	weight := max(e.Weight, 1)
-	return be.weight.Load() != weight && be.weight.Swap(weight) != weight
+	weight, priority := max(e.Weight, 1), uint32(e.Priority)
+	changed = be.weight.Load() != weight || be.priority.Load() != priority
+	if changed {
+		be.weight.Store(weight)
+		be.priority.Store(priority)
+	}
+	return changed
 }
 
 // newBackend is called with mu held.
 func (b *Balancer) newBackend(e *discovery.Endpoint) *Backend {
 	be := &Backend{balancer: b, rank: b.hooks.Random(), generation: b.generation}
 	be.endpoint.Store(e)
+	if b.keyed != nil {
+		be.seed = seedOf(e)
+	}
 	be.weight.Store(max(e.Weight, 1))
+	be.priority.Store(uint32(e.Priority))
 	be.flags.Store(unproven)
 	if len(b.listed) > 0 && b.slowStart > 0 { // the first ones have nobody to leave the work to
 		be.joined = b.hooks.Now()

@@ -34,7 +34,8 @@ type Record struct {
 	counts      [buckets]struct{ good, bad int } // by time, modulo their number
 	newest      int64                            // the number of the last bucket in use
 	ejections   int                              // in a row, each soon after the one before
-	readmitted  int64                            // when the last one ended
+	out         bool                             // since the last one
+	readmitted  int64                            // when it ended, if it has
 }
 
 // Observe takes note of an outcome and reports whether the backend should be
@@ -96,9 +97,10 @@ func (r *Record) forget() {
 func (r *Record) Eject(now int64, random func() uint64) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if now-r.readmitted > int64(maxEjection) {
+	if !r.out && now-r.readmitted > int64(maxEjection) {
 		r.ejections = 0
 	}
+	r.out = true
 	d := doubled(minEjection, maxEjection, r.ejections)
 	r.ejections++
 	r.forget()
@@ -109,6 +111,6 @@ func (r *Record) Eject(now int64, random func() uint64) time.Duration {
 func (r *Record) Readmit(now int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.readmitted = now
+	r.out, r.readmitted = false, now
 	r.forget()
 }

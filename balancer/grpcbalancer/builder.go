@@ -33,7 +33,11 @@ func (builder) ParseConfig(text json.RawMessage) (serviceconfig.LoadBalancingCon
 	if err := json.Unmarshal(text, config); err != nil {
 		return nil, fmt.Errorf("%s: read config: %w", Name, err)
 	}
-	if err := config.Validate(); err != nil {
+	err := config.Validate()
+	if err == nil && config.HashKey.Cookie != "" {
+		err = errCookie
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", Name, err)
 	}
 	return config, nil

@@ -17,13 +17,14 @@ import (
 // A call is a pick that waits for its end. Calls are used again, since gRPC
 // wants a function for the end of each, which would cost an allocation.
 type call struct {
-	pool *sync.Pool               // where it goes afterwards; read-only
-	done func(gbalancer.DoneInfo) // finish; read-only
-	pick balancer.Pick
+	pool    *sync.Pool               // where it goes afterwards; read-only
+	reports bool                     // whether the policy wants load reports; read-only
+	done    func(gbalancer.DoneInfo) // finish; read-only
+	pick    balancer.Pick
 }
 
-func newCall(pool *sync.Pool) any {
-	c := &call{pool: pool}
+func newCall(pool *sync.Pool, reports bool) any {
+	c := &call{pool: pool, reports: reports}
 	c.done = c.finish
 	return c
 }
@@ -33,6 +34,9 @@ func (c *call) finish(info gbalancer.DoneInfo) {
 	pick := c.pick
 	c.pick = balancer.Pick{}
 	c.pool.Put(c)
+	if c.reports {
+		pick.Backend().Report(reportOf(info.Trailer))
+	}
 	r, answer := resultOf(info)
 	if answer && r.Outcome == health.Neutral {
 		pick.Answered(r)

@@ -6,7 +6,10 @@
 //
 // The policy keeps one connection to each endpoint and picks one of them for
 // each request. A backend whose connection breaks is out until it is connected
-// again.
+// again. One that ends too many requests with UNAVAILABLE, RESOURCE_EXHAUSTED,
+// INTERNAL, UNKNOWN, DATA_LOSS or DEADLINE_EXCEEDED is ejected for a time, see
+// package health; other statuses say that the request was wrong, or cancelled,
+// and count for nothing.
 //
 // These habits it shares with gRPC's own policies: a backend that leaves gets no
 // new request, and finishes those that it has, however long they take; when no

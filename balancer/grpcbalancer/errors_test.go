@@ -53,7 +53,7 @@ func TestMalformedConfigIsAnErrorOfNewClientThatNamesTheField(t *testing.T) {
 func TestScaleToZeroFailsRequestsAtOnceAndNamesTheService(t *testing.T) {
 	a := startPod(t, "a")
 	source := newSource(endpoints(a)...)
-	conn := dial(t, source, balancer.Config{})
+	conn := dial(t, source, roundRobin)
 	mustAsk(t, conn, 1)
 	for range 3 {
 		start := time.Now()
@@ -71,7 +71,7 @@ func TestScaleToZeroFailsRequestsAtOnceAndNamesTheService(t *testing.T) {
 
 func TestServiceWithoutEndpointsFailsTheVeryFirstRequestWithItsReason(t *testing.T) {
 	for range 20 { // the reason must not come after the news
-		conn := dial(t, newSource([]discovery.Endpoint{}...), balancer.Config{})
+		conn := dial(t, newSource([]discovery.Endpoint{}...), roundRobin)
 		_, err := ask(conn, patience)
 		check(t, err, codes.Unavailable, quiz, "no endpoint ready: it has no pods")
 	}
@@ -80,7 +80,7 @@ func TestServiceWithoutEndpointsFailsTheVeryFirstRequestWithItsReason(t *testing
 func TestWaitForReadyOutwaitsAServiceWithoutEndpoints(t *testing.T) {
 	a := startPod(t, "a")
 	source := newSource([]discovery.Endpoint{}...)
-	conn := dial(t, source, balancer.Config{})
+	conn := dial(t, source, roundRobin)
 	_, err := ask(conn, patience)
 	check(t, err, codes.Unavailable)
 	answered := make(chan error, 1)
@@ -97,7 +97,7 @@ func TestWaitForReadyOutwaitsAServiceWithoutEndpoints(t *testing.T) {
 func TestForbiddenFailsRequestsAtOnceWithItsText(t *testing.T) {
 	source := newSource()
 	source.fail(fmt.Errorf("list endpointslices in kiada: %w: add the rule get,list,watch", discovery.ErrForbidden))
-	conn := dial(t, source, balancer.Config{})
+	conn := dial(t, source, roundRobin)
 	_, err := ask(conn, patience)
 	check(t, err, codes.Unavailable, "list endpointslices in kiada", "add the rule")
 
@@ -109,7 +109,7 @@ func TestForbiddenFailsRequestsAtOnceWithItsText(t *testing.T) {
 func TestRequestsWaitForDiscoveryAndThenSayWhyInVain(t *testing.T) {
 	source := newSource()
 	source.fail(errors.New("dial tcp 10.96.0.1:443: connection refused"))
-	conn := dial(t, source, balancer.Config{})
+	conn := dial(t, source, roundRobin)
 	start := time.Now()
 	_, err := ask(conn, 200*time.Millisecond)
 	check(t, err, codes.DeadlineExceeded, "waiting for the endpoints of "+quiz, "10.96.0.1:443: connection refused")
@@ -129,7 +129,7 @@ func TestRequestsWaitForDiscoveryAndThenSayWhyInVain(t *testing.T) {
 
 func TestDeadlineThatTheServerMissesIsNotBlamedOnDiscovery(t *testing.T) {
 	a := startPod(t, "a", func(p *pod) { p.delay = 100 * time.Millisecond })
-	conn := dial(t, newSource(endpoints(a)...), balancer.Config{})
+	conn := dial(t, newSource(endpoints(a)...), roundRobin)
 	mustAsk(t, conn, 1)
 	_, err := ask(conn, 20*time.Millisecond)
 	check(t, err, codes.DeadlineExceeded)
@@ -156,7 +156,7 @@ func TestUnreachablePodsFailRequestsAndSayHowManyAndWhy(t *testing.T) {
 	for _, p := range []*pod{a, b, c} {
 		p.kill()
 	}
-	conn := dial(t, newSource(endpoints(a, b, c)...), balancer.Config{})
+	conn := dial(t, newSource(endpoints(a, b, c)...), roundRobin)
 	_, err := ask(conn, patience)
 	check(t, err, codes.Unavailable, quiz, "none of its 3 endpoints can be reached", "connection refused")
 

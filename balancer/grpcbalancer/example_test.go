@@ -83,3 +83,22 @@ func ExampleDialOptions_serviceConfig() {
 	fmt.Println(served.Addr.String() == one, err)
 	// Output: true <nil>
 }
+
+// All requests of one user go to the same server, which has that user's data at
+// hand.
+func ExampleDialOptions_key() {
+	one, stop := serve()
+	defer stop()
+	conn, err := grpc.NewClient("static:///"+one, append(
+		grpcbalancer.DialOptions(balancer.Config{Policy: balancer.RingHash}),
+		grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+	if err != nil {
+		panic(err)
+	}
+	defer conn.Close()
+
+	ctx := balancer.WithKey(context.Background(), "user-7")
+	answer, err := healthpb.NewHealthClient(conn).Check(ctx, &healthpb.HealthCheckRequest{})
+	fmt.Println(answer.GetStatus(), err)
+	// Output: SERVING <nil>
+}

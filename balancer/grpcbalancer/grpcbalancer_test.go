@@ -140,7 +140,7 @@ func TestSameAddressUnderANewUIDIsANewConnection(t *testing.T) {
 func TestRollingRestartFailsNoRequest(t *testing.T) {
 	pods := []*pod{startPod(t, "old-0"), startPod(t, "old-1"), startPod(t, "old-2")}
 	source := newSource(endpoints(pods...)...)
-	conn := dial(t, source, balancer.Config{})
+	conn := dial(t, source, roundRobin)
 	askUntil(t, conn, pods...)
 	load := startLoad(conn, 8)
 	for i := range pods {
@@ -197,7 +197,7 @@ func TestIdleChannelComesBack(t *testing.T) {
 
 func TestConnectMakesTheConnectionsBeforeTheFirstRequest(t *testing.T) {
 	a := startPod(t, "a")
-	conn := dial(t, newSource(endpoints(a)...), balancer.Config{})
+	conn := dial(t, newSource(endpoints(a)...), roundRobin)
 	conn.Connect()
 	eventually(t, "the channel is ready", func() bool { return conn.GetState() == connectivity.Ready })
 }
@@ -205,7 +205,7 @@ func TestConnectMakesTheConnectionsBeforeTheFirstRequest(t *testing.T) {
 func TestCloseWhileRequestsRunIsCleanAndRepeatable(t *testing.T) {
 	a, b := startPod(t, "a"), startPod(t, "b")
 	source := newSource(endpoints(a, b)...)
-	conn := dial(t, source, balancer.Config{})
+	conn := dial(t, source, roundRobin)
 	load := startLoad(conn, 4)
 	source.set(endpoints(a)...)
 	conn.Close()
@@ -213,5 +213,24 @@ func TestCloseWhileRequestsRunIsCleanAndRepeatable(t *testing.T) {
 	conn.Close()
 	for _, err := range load.stop() {
 		check(t, err, codes.Canceled, "closing")
+	}
+}
+
+func TestTheDefaultPolicyAvoidsASlowPod(t *testing.T) {
+	a, b := startPod(t, "a"), startPod(t, "b")
+	slow := startPod(t, "slow", func(p *pod) { p.delay = 50 * time.Millisecond })
+	conn := dial(t, newSource(endpoints(a, b, slow)...), balancer.Config{})
+	eventually(t, "all pods have answered", func() bool {
+		_, err := ask(conn, patience)
+		return err == nil && a.served.Load() > 0 && b.served.Load() > 0 && slow.served.Load() > 0
+	})
+	before := slow.served.Load()
+	for range 300 {
+		if _, err := ask(conn, patience); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if share := slow.served.Load() - before; share > 30 {
+		t.Errorf("the slow pod of three got %d of 300 requests", share)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	gbalancer "google.golang.org/grpc/balancer"
@@ -45,11 +46,11 @@ func (c *channel) heard() (int, gbalancer.State) {
 type subConn struct {
 	gbalancer.SubConn
 	listener func(gbalancer.SubConnState)
-	shutdown int
+	shutdown atomic.Int32
 }
 
 func (s *subConn) Connect()  {}
-func (s *subConn) Shutdown() { s.shutdown++ }
+func (s *subConn) Shutdown() { s.shutdown.Add(1) }
 
 func (s *subConn) RegisterHealthListener(listener func(gbalancer.SubConnState)) {
 	listener(gbalancer.SubConnState{ConnectivityState: connectivity.Ready})
@@ -189,9 +190,7 @@ func TestNothingIsToldAfterClose(t *testing.T) {
 		b.Close()
 		told, state := cc.heard()
 		for _, sc := range cc.subConns {
-			if sc.shutdown != 1 {
-				t.Errorf("a connection was shut down %d times", sc.shutdown)
-			}
+			eventually(t, "a connection is shut down", func() bool { return sc.shutdown.Load() == 1 })
 			sc.becomes(connectivity.Idle, nil)
 			sc.becomes(connectivity.TransientFailure, errors.New("closed"))
 			sc.becomes(connectivity.Shutdown, nil)

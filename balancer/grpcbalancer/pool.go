@@ -3,6 +3,7 @@ package grpcbalancer
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	gbalancer "google.golang.org/grpc/balancer"
@@ -28,6 +29,7 @@ type pool struct {
 	cc       gbalancer.ClientConn
 	target   string
 	balancer *balancer.Balancer
+	header   string    // of the metadata, where the key of a request is; or empty
 	calls    sync.Pool // of *call
 
 	addresses map[discovery.Identity]grpcresolver.Address // used in calls of update alone
@@ -43,8 +45,8 @@ type pool struct {
 }
 
 func newPool(cc gbalancer.ClientConn, target string, config balancer.Config) (*pool, error) {
-	p := &pool{cc: cc, target: target, told: connectivity.Idle}
-	p.calls.New = func() any { return newCall(&p.calls) }
+	p := &pool{cc: cc, target: target, header: strings.ToLower(config.HashKey.Header), told: connectivity.Idle}
+	p.calls.New = func() any { return newCall(&p.calls, config.Policy == balancer.Weighted) }
 	var err error
 	p.balancer, err = balancer.New(config, balancer.Hooks{ConnectFirst: true, Connect: p.connect, Published: p.push})
 	return p, err
@@ -123,8 +125,8 @@ func (p *pool) state() connectivity.State {
 
 // Pick implements gbalancer.Picker. It takes no lock and allocates nothing,
 // unless there is nothing to pick from.
-func (p *pool) Pick(gbalancer.PickInfo) (gbalancer.PickResult, error) {
-	picked, err := p.balancer.Pick(balancer.Request{})
+func (p *pool) Pick(info gbalancer.PickInfo) (gbalancer.PickResult, error) {
+	picked, err := p.balancer.Pick(p.request(info.Ctx))
 	if err != nil {
 		return gbalancer.PickResult{}, p.failure(err)
 	}

@@ -1,6 +1,8 @@
 package grpcbalancer
 
 import (
+	"time"
+
 	gbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/connectivity"
 	grpcresolver "google.golang.org/grpc/resolver"
@@ -71,12 +73,18 @@ func (c *subConn) set(s connectivity.State, err error) {
 	}
 }
 
+// drainDelay is how long a connection that is to drain takes streams still. A
+// request that was sent here before the last update and comes after Shutdown
+// may hang until its deadline (grpc-go 1.85: a stream that waits for its quota
+// does not hear of a local drain).
+const drainDelay = 100 * time.Millisecond
+
 // Drain implements balancer.Conn. Requests in flight finish: Shutdown closes a
 // connection only after its last stream.
 func (c *subConn) Drain() {
 	c.pool.move(c, connectivity.Shutdown, nil)
 	if c.sub != nil {
-		c.sub.Shutdown()
+		time.AfterFunc(drainDelay, c.sub.Shutdown)
 	}
 }
 

@@ -27,6 +27,7 @@ type backendConn struct {
 	dialing   context.Context // ends when the backendConn is closed
 	stopDials context.CancelFunc
 	revival   revival
+	prober    prober
 
 	users   gate        // exchanges in flight
 	leaving atomic.Bool // Drain has been called
@@ -47,6 +48,7 @@ func newBackendConn(p *pool, b *balancer.Backend) *backendConn {
 	}
 	c.dialing, c.stopDials = context.WithCancel(context.Background())
 	c.revival.conn = c
+	c.prober.conn, c.prober.probe = c, p.transport.config.Probe
 	c.transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) { return c.dial(ctx, network) }
 	if dialTLS := c.transport.DialTLSContext; dialTLS != nil {
 		// Its connections are not tracked: http.Transport wants to see a *tls.Conn.
@@ -55,6 +57,7 @@ func newBackendConn(p *pool, b *balancer.Backend) *backendConn {
 		}
 	}
 	p.conns.Add(1)
+	c.prober.start()
 	return c
 }
 
@@ -71,6 +74,7 @@ func (c *backendConn) leave() {
 // when the last exchange has ended, or when the DrainTimeout has passed.
 func (c *backendConn) Drain() {
 	c.revival.stop()
+	c.prober.stop()
 	c.mu.Lock()
 	c.deadline = time.AfterFunc(c.pool.transport.config.DrainTimeout, c.close)
 	c.mu.Unlock()

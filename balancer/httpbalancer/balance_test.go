@@ -157,6 +157,7 @@ func TestAnInvalidConfigFailsRequestsWithTheNameOfTheField(t *testing.T) {
 	for field, config := range map[string]httpbalancer.Config{
 		"policy":       {Balancer: balancer.Config{Policy: "roulette"}},
 		"SubsetSize":   {SubsetSize: -1},
+		"SubsetPeers":  {SubsetPeers: "shop"},
 		"DrainTimeout": {DrainTimeout: -time.Second},
 	} {
 		config.Source = newSource()

@@ -34,9 +34,23 @@ type Config struct {
 	// Locality is where this client runs, for topology hints and
 	// internalTrafficPolicy Local. The default is what [topology.Here] finds.
 	Locality topology.Locality
+	// SpillOver adds the endpoints that kube-proxy would not use for hints, as
+	// levels of lower priority, and makes the client's own zone the first level
+	// where there are no hints (see [topology.Spill]): the next level takes over
+	// as the first becomes unfit or too slow.
+	SpillOver bool
 	// SubsetSize, if not 0, is to how many endpoints of a Service this client
-	// connects; which ones follows from the host name.
+	// connects; which ones follows from the name of its pod, see [subset.Chooser].
 	SubsetSize int
+	// SubsetPeers is a target of the Service that this client itself belongs to,
+	// such as "k8s:///shop", with a port if that Service has several. With it the
+	// clients share out the endpoints evenly among them, as soon as they know
+	// each other ([subset.Bounded]). Without it, or if its pods are not to be
+	// found or this client's is not one of them, each chooses for itself
+	// ([subset.Rendezvous]). It counts with a SubsetSize only.
+	SubsetPeers string
+	// Probe, if set, says how to probe the pods.
+	Probe *Probe
 	// DrainTimeout is how long requests in flight may go on after their backend
 	// has left the Service, or after Close. The default is 30 seconds.
 	DrainTimeout time.Duration
@@ -63,8 +77,13 @@ func (c Config) validate() error {
 	if c.SubsetSize < 0 {
 		return fmt.Errorf("httpbalancer config: SubsetSize: %d is negative", c.SubsetSize)
 	}
+	if c.SubsetPeers != "" {
+		if _, err := discovery.ParseTarget(c.SubsetPeers); err != nil {
+			return fmt.Errorf("httpbalancer config: SubsetPeers: %w", err)
+		}
+	}
 	if c.DrainTimeout < 0 {
 		return fmt.Errorf("httpbalancer config: DrainTimeout: %v is negative", c.DrainTimeout)
 	}
-	return nil
+	return c.Probe.validate()
 }

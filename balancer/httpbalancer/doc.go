@@ -20,6 +20,10 @@
 // end or closed, and a pod that leaves the Service finishes what it has in
 // flight. So close bodies, as net/http asks for anyway.
 //
-// The package does not look at status codes: a 503 is an answer like any other.
-// It does not use proxies on the way to pods.
+// A status of 500 or more, and 429, counts as a failure of the pod: one that
+// fails too often is ejected for a time, see package health. Other 4xx mean that
+// the request was wrong and count for nothing. No status makes a request be sent
+// again: a 503 is an answer, and the caller gets it. A [Probe] asks pods besides.
+//
+// The package does not use proxies on the way to pods.
 package httpbalancer

@@ -1,13 +1,16 @@
 package httpbalancer_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"strings"
 
+	"github.com/sidestep-lb/sidestep/balancer"
 	"github.com/sidestep-lb/sidestep/balancer/httpbalancer"
 	"github.com/sidestep-lb/sidestep/discovery"
 	"github.com/sidestep-lb/sidestep/discovery/kube"
@@ -72,6 +75,45 @@ func ExampleConfig_target() {
 	body, _ := io.ReadAll(resp.Body)
 	fmt.Println(string(body))
 	// Output: /questions for quiz.example.com
+}
+
+// Requests of one session go to one server, by a cookie or by a key in the
+// context.
+func ExampleConfig_hashKey() {
+	var servers []string
+	for name := range 3 {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, name) }))
+		defer server.Close()
+		servers = append(servers, server.Listener.Addr().String())
+	}
+	target, err := discovery.ParseTarget("static:///" + strings.Join(servers, ","))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	transport := httpbalancer.New(httpbalancer.Config{
+		Source:   static.Source{},
+		Target:   func(*url.URL) (discovery.Target, bool) { return target, true },
+		Balancer: balancer.Config{Policy: balancer.RingHash, HashKey: balancer.KeySource{Cookie: "session"}},
+	})
+	defer transport.Close()
+
+	byCookie, _ := http.NewRequest(http.MethodGet, "http://quiz.example.com/", nil)
+	byCookie.AddCookie(&http.Cookie{Name: "session", Value: "0b5f9a1c"})
+	byContext, _ := http.NewRequestWithContext(balancer.WithKey(context.Background(), "0b5f9a1c"), http.MethodGet, "http://quiz.example.com/", nil)
+	var answers []string
+	for _, req := range []*http.Request{byCookie, byCookie, byContext} {
+		resp, err := (&http.Client{Transport: transport}).Do(req)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		answer, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		answers = append(answers, string(answer))
+	}
+	fmt.Println(answers[0] == answers[1], answers[0] == answers[2])
+	// Output: true true
 }
 
 func ExampleServiceTarget() {

@@ -20,7 +20,7 @@ type pool struct {
 	// Set at the start and read-only.
 	transport *Transport
 	target    discovery.Target
-	endpoints *discovery.Subscription
+	endpoints *subset.Chooser
 	balancer  *balancer.Balancer
 	budget    *health.Budget
 	start     time.Time // of the pool's time
@@ -49,7 +49,7 @@ func newPool(t *Transport, target discovery.Target) *pool {
 		transport: t,
 		target:    target,
 		locality:  t.config.Locality,
-		endpoints: discovery.Watch(t.config.Source, target),
+		endpoints: subset.NewChooser(discovery.Watch(t.config.Source, target), t.own(), t.config.SubsetSize),
 		budget:    health.NewBudget(0),
 		start:     time.Now(),
 		heard:     make(chan struct{}),
@@ -66,8 +66,25 @@ func newPool(t *Transport, target discovery.Target) *pool {
 	return p
 }
 
+// own subscribes to the client's own Service, if that is known and of use.
+func (t *Transport) own() *discovery.Subscription {
+	target, err := discovery.ParseTarget(t.config.SubsetPeers)
+	if err != nil || t.config.SubsetSize == 0 { // empty: of an invalid Config there are no pools
+		return nil
+	}
+	return discovery.Watch(t.config.Source, target)
+}
+
 // now returns the nanoseconds since the start.
 func (p *pool) now() int64 { return int64(time.Since(p.start)) }
+
+// host returns the logical name of the Service, as in a URL.
+func (p *pool) host() string {
+	if p.target.Port.Number != 0 {
+		return p.target.Host() + ":" + p.target.Port.String()
+	}
+	return p.target.Host()
+}
 
 // enter reports whether the pool takes a request, which has to leave users then.
 func (p *pool) enter() bool {
@@ -85,12 +102,12 @@ func (p *pool) follow() {
 	defer close(p.followed)
 	last := &state{}
 	for {
-		view, err := p.endpoints.Next(context.Background())
+		view, changed, err := p.endpoints.Next(context.Background())
 		if err != nil {
 			return
 		}
 		now := &state{View: view, usable: last.usable, found: last.found}
-		if view.Snapshot != last.Snapshot {
+		if changed {
 			usable := p.usable(view.Snapshot)
 			now.usable = len(usable)
 			now.found = now.found || !errors.Is(view.Snapshot.Reason, discovery.ErrServiceNotFound)
@@ -110,11 +127,11 @@ func (p *pool) follow() {
 // usable returns the endpoints that this client connects to.
 func (p *pool) usable(s *discovery.Snapshot) []discovery.Endpoint {
 	p.locality = p.locality.Infer(s)
-	levels := topology.Select(s, p.locality)
-	if len(levels) == 0 {
-		return nil
+	choose := topology.Select
+	if p.transport.config.SpillOver {
+		choose = topology.Spill
 	}
-	return subset.Rendezvous(levels[0], p.transport.client, p.transport.config.SubsetSize)
+	return p.endpoints.Choose(choose(s, p.locality))
 }
 
 // isService reports whether the target, which the given host led to and which
@@ -145,9 +162,9 @@ func (p *pool) isService(ctx context.Context, host string) bool {
 
 // pick returns a backend for a request, which counts as in flight there, and
 // waits for the first Snapshot if need be.
-func (p *pool) pick(ctx context.Context, tried []*balancer.Backend) (balancer.Pick, error) {
+func (p *pool) pick(ctx context.Context, r balancer.Request) (balancer.Pick, error) {
 	for {
-		picked, err := p.balancer.Pick(balancer.Request{Tried: tried})
+		picked, err := p.balancer.Pick(r)
 		switch {
 		case err == nil:
 			if picked.Backend().Conn().(*backendConn).users.enter() {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/sidestep-lb/sidestep/balancer"
 	"github.com/sidestep-lb/sidestep/discovery"
 )
 
@@ -16,10 +15,10 @@ func (p *pool) roundTrip(req *http.Request) (*http.Response, error) {
 	defer p.users.leave()
 	p.budget.Deposit()
 	body := newRequestBody(req)
-	var tried []*balancer.Backend
+	r := p.request(req)
 	var last error
 	for n := range maxAttempts {
-		picked, err := p.pick(req.Context(), tried)
+		picked, err := p.pick(req.Context(), r)
 		if err != nil {
 			body.discard()
 			if last == nil || errors.Is(err, discovery.ErrClosed) {
@@ -39,7 +38,7 @@ func (p *pool) roundTrip(req *http.Request) (*http.Response, error) {
 			p.endpoints.Refresh()
 		}
 		x.fail(req, fate, err)
-		tried = append(tried, backend)
+		r.Tried = append(r.Tried, backend)
 		if n+1 == maxAttempts || !p.mayRetry(req, fate) || !body.rewind(req) {
 			body.release()
 			break

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,11 +28,11 @@ type Transport struct {
 	// Set at the start and read-only.
 	config   Config // with its defaults
 	invalid  error  // what is wrong with it
-	client   string // what this client is called when subsets are made
 	askFirst bool   // ask DNS before watching a name that may be any host's
 	base     *http.Transport
 	backends *http.Transport // what the transport of each backend is cloned from
 	names    *names
+	probes   chan struct{} // holds as many as run
 
 	// pools finds the pool of a target. The map never changes: it is copied and
 	// replaced with mu held. Several targets may lead to one pool.
@@ -63,9 +62,8 @@ func newTransport(config Config, lookup lookupFunc) *Transport {
 	if t.config.DrainTimeout == 0 {
 		t.config.DrainTimeout = defaultDrainTimeout
 	}
-	if config.SubsetSize > 0 {
-		t.client, _ = os.Hostname() // in a pod its name; without one all such clients share a subset
-	}
+	t.config.Probe = config.Probe.withDefaults()
+	t.probes = make(chan struct{}, maxProbes)
 	if t.base == nil {
 		t.base = defaultBase()
 	}

@@ -21,9 +21,14 @@
 //
 // All slices of a Service count, joined as kube-proxy joins them: by the name
 // of the port, with absent conditions taken for ready, serving and not
-// terminating, and one endpoint for each address and port. Of a Service with
-// two address families only the first is used, or the second while it has
-// endpoints that are ready (or terminate and still serve) and the first has none.
+// terminating, and one endpoint for each address and port.
+//
+// A pod of a Service with two address families is one endpoint: its Addr is in
+// the Service's first family and its Other, found by the UID of the pod, in the
+// second. kube-proxy serves each family for itself, so a pod that is not in the
+// slices of the first does not count. But while the second family has endpoints
+// that are ready (or terminate and still serve) and the first has none, the two
+// change places. Config.Family asks for one family alone.
 //
 // A target's port is the name of a port of the Service, or its number; where the
 // Service has no such number, it is that of the pods themselves. Without the

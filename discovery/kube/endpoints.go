@@ -30,9 +30,10 @@ func mirror(o *kubeapi.EndpointSlice) map[string]*kubeapi.EndpointSlice {
 	for i := range o.Subsets {
 		s := &o.Subsets[i]
 		slice := &kubeapi.EndpointSlice{AddressType: kubeapi.AddressTypeIPv4, Ports: s.Ports}
-		all := append(s.NotReadyAddresses, s.Addresses...)
-		for j := range all {
-			a, ready := &all[j], j >= len(s.NotReadyAddresses)
+		unready := len(s.NotReadyAddresses)
+		s.NotReadyAddresses = append(s.NotReadyAddresses, s.Addresses...)
+		for j := range s.NotReadyAddresses {
+			a, ready := &s.NotReadyAddresses[j], j >= unready
 			slice.Endpoints = append(slice.Endpoints, kubeapi.Endpoint{
 				Addresses:  []string{a.IP},
 				Conditions: kubeapi.Conditions{Ready: &ready},
@@ -56,8 +57,11 @@ func (s *state) ofEndpoints(f *feed) *endpointsHandler {
 func (h *endpointsHandler) Replace(objects []*kubeapi.EndpointSlice) {
 	// There is none of a Service that has neither a selector nor one made by hand.
 	now := &kubeapi.EndpointSlice{}
-	if len(objects) == 1 {
-		now = objects[0]
+	now.Name = h.name
+	for _, o := range objects {
+		if o.Name == h.name {
+			now = o
+		}
 	}
 	h.Apply(kubeapi.Modified, now)
 }
@@ -68,8 +72,8 @@ func (h *endpointsHandler) Apply(kind string, o *kubeapi.EndpointSlice) {
 		return
 	}
 	defer h.end()
-	if r.listed && !r.mirrored {
-		return // slices can be read again
+	if o.Name != h.name || r.listed && !r.mirrored {
+		return // another Service's, or slices can be read again
 	}
 	if kind == kubeapi.Deleted {
 		o.Subsets = nil

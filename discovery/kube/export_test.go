@@ -26,5 +26,15 @@ func Impatient(s *Source, d time.Duration) *Source {
 	return s
 }
 
+// Services counts the Services of a namespace that a Source reads.
+func Services(s *Source, namespace string) int {
+	s.services.mu.Lock()
+	defer s.services.mu.Unlock()
+	if ns := s.services.namespaces[namespace]; ns != nil {
+		return len(ns.services)
+	}
+	return 0
+}
+
 // MaxWide is for tests of what happens beyond.
 const MaxWide = maxWide

@@ -45,9 +45,12 @@ func (m *memo) joinFamilies(all []*entry, ipv6 bool) []discovery.Endpoint {
 	}
 	pods := podsOf(second)
 	endpoints := m.endpoints(first)
-	for i := range endpoints {
-		endpoints[i].Other = pods.at(&endpoints[i])
+	if len(pods) > 0 || m.joined { // those copied may be out of date
+		for i := range endpoints {
+			endpoints[i].Other = pods.at(&endpoints[i])
+		}
 	}
+	m.joined = len(pods) > 0
 	return endpoints
 }
 
@@ -91,9 +94,6 @@ func podsOf(entries []*entry) pods {
 // at returns where the pod of e listens, with the port of e if it can be. It is
 // invalid if the pod is not there.
 func (p pods) at(e *discovery.Endpoint) netip.AddrPort {
-	if len(p) == 0 {
-		return netip.AddrPort{}
-	}
 	key := podPort{uid: e.UID}
 	found := p[key]
 	if found == nil {

@@ -20,7 +20,8 @@ type memo struct {
 	parsed map[*kubeapi.EndpointSlice]*parsedSlice
 	sorted []entry // the endpoints of all parsed slices
 
-	made []discovery.Endpoint // the last Snapshot's
+	made   []discovery.Endpoint // the last Snapshot's
+	joined bool                 // whether they may have an address in another family
 }
 
 // A parsedSlice is what a slice holds for one port.

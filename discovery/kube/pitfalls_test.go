@@ -26,12 +26,12 @@ import (
 //	P8  410 in both forms, events that make no sense      faults_test
 //	P9  no bookmarks, watches that never or always end    faults_test; internal/kubeapi
 //	P10 a connection that is dead without a word          here; internal/kubeapi
-//	P11 a thundering herd                                 faults_test; internal/kubeapi
+//	P11 a thundering herd                                 faults_test, jitter_test; internal/kubeapi
 //	P12 a token is read once                              incluster_test; internal/kubeapi
 //	P13 the constructor blocks, or fails the process      faults_test, incluster_test
 //	P14 errors that do not say what is wrong              here, faults_test, port_test
 //	P15 Close leaves something behind                     source_test
-//	P16 one watch for each connection                     source_test
+//	P16 one watch for each connection                     source_test, wide_test
 //	P17 limits on the length of a stream                  here; internal/kubeapi
 //	P19 IPv6, host names, kinds of Services               here, shapes_test, merge_test
 //	P25 documented rights that do not suffice             here, faults_test

@@ -63,6 +63,23 @@ func (tn *town) await(pod int) {
 	}
 }
 
+// watchAtOnce is watch, but for those beyond the first 20 no list comes before all
+// are there. It waits until all have their pods.
+func (tn *town) watchAtOnce(services int) {
+	tn.Helper()
+	tn.watch(min(services, 20))
+	tn.await(1)
+	tn.server.Stall()
+	tn.watch(services)
+	for start := time.Now(); kube.Services(tn.source, "kiada") < services; time.Sleep(time.Millisecond) {
+		if time.Since(start) > patience {
+			tn.Fatal("not all are being read")
+		}
+	}
+	tn.server.Resume()
+	tn.await(1)
+}
+
 // readers counts the goroutines that list and watch.
 func readers() int {
 	stacks := make([]byte, 16<<20)
@@ -79,10 +96,7 @@ func TestMoreThanTwentyServicesOfANamespaceShareAWatch(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%d", tc.services), func(t *testing.T) {
 			tn := newTown(t, tc.services)
-			tn.watch(min(tc.services, 20))
-			tn.await(1)
-			tn.watch(tc.services)
-			tn.await(1)
+			tn.watchAtOnce(tc.services)
 			waitWatches(t, tn.server, 2*tc.watches)
 			for _, resource := range []string{kubetest.EndpointSlices, kubetest.Services} {
 				if lists, requests := lists(tn.server, resource), tn.server.Count(kubetest.Any, resource); lists != tc.lists || requests != lists {
@@ -104,8 +118,7 @@ func TestMoreThanTwentyServicesOfANamespaceShareAWatch(t *testing.T) {
 
 func TestServicesThatComeLaterJoinTheSharedWatchWhenTheyAreTooMany(t *testing.T) {
 	tn := newTown(t, 50)
-	tn.watch(21)
-	tn.await(1)
+	tn.watchAtOnce(21)
 	waitWatches(t, tn.server, 2)
 	tn.watch(41)
 	tn.await(1)
@@ -167,8 +180,7 @@ func TestTheChangeToASharedWatchLosesNothing(t *testing.T) {
 
 func TestTheSharedWatchSurvivesAnOutage(t *testing.T) {
 	tn := newTown(t, 25)
-	tn.watch(25)
-	tn.await(1)
+	tn.watchAtOnce(25)
 	waitWatches(t, tn.server, 2)
 	tn.server.Outage()
 	for _, sub := range tn.subs {
@@ -187,8 +199,7 @@ func TestTheSharedWatchSurvivesAnOutage(t *testing.T) {
 
 func TestTheSharedWatchTellsEachServiceItsOwn(t *testing.T) {
 	tn := newTown(t, 21)
-	tn.watch(21)
-	tn.await(1)
+	tn.watchAtOnce(21)
 	waitWatches(t, tn.server, 2)
 	move := func(to string) {
 		tn.server.SetEndpointSlice(kubetest.Slice("kiada", to, "s3-a", kubetest.Ports{"grpc": 8080}, kubetest.Ready("10.0.3.1", "pod")))
@@ -245,8 +256,7 @@ func TestServicesAreWatchedOneByOneWhenTheSharedWatchBecomesForbidden(t *testing
 	tn := newTown(t, 30)
 	rt := &refuses{RoundTripper: tn.server.Client().Transport}
 	tn.through(rt)
-	tn.watch(30)
-	tn.await(1)
+	tn.watchAtOnce(30)
 	waitWatches(t, tn.server, 2)
 	rt.status.Store(http.StatusForbidden)
 	tn.server.EndWatches()
@@ -278,7 +288,6 @@ func TestServicesAreWatchedOneByOneWhereTheNamespaceIsTooLarge(t *testing.T) {
 	for i := range kube.MaxWide {
 		tn.server.SetEndpointSlice(kubetest.Slice("kiada", "other", fmt.Sprintf("other-%d", i), nil))
 	}
-	tn.watch(25)
-	tn.await(1)
+	tn.watchAtOnce(25)
 	waitWatches(t, tn.server, 25+1)
 }

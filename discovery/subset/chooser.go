@@ -86,9 +86,9 @@ func (c *Chooser) Close() {
 	c.close()
 }
 
-// Next is that of the target's Subscription, but returns the last View with a
-// Snapshot once more when the peers have changed, at most once a second. Changed tells whether there is something to choose anew: another
-// Snapshot, or other peers.
+// Next is that of the target's Subscription, but returns the last View once more
+// when the peers have changed, at most once a second. Changed tells whether there
+// is something to choose anew: another Snapshot, or other peers.
 func (c *Chooser) Next(ctx context.Context) (view discovery.View, changed bool, err error) {
 	for {
 		wait, wake := context.WithCancel(ctx)

@@ -222,3 +222,41 @@ func TestTheStartCanBeSpread(t *testing.T) {
 		t.Errorf("the first requests come after %v to %v", earliest, latest)
 	}
 }
+
+func TestAListMayHaveToBeNoOlderThanTheRequest(t *testing.T) {
+	for name, prepare := range map[string]func(*ListWatch[*EndpointSlice]){
+		"streaming": func(lw *ListWatch[*EndpointSlice]) { lw.Fresh = true },
+		"plain":     func(lw *ListWatch[*EndpointSlice]) { lw.Fresh = true; lw.Client.streaming.learn(errNoStreaming) },
+	} {
+		tr := perform(t, time.Second, prepare, nil)
+		if query := tr.requests[0].query; query.Has("resourceVersion") || query.Has("sendInitialEvents") != (name == "streaming") {
+			t.Errorf("%s: asks for %v", name, query)
+		}
+	}
+}
+
+func TestAListOfTooManyObjectsIsAnError(t *testing.T) {
+	limit := func(n int) func(*ListWatch[*EndpointSlice]) {
+		return func(lw *ListWatch[*EndpointSlice]) { lw.MaxObjects = n }
+	}
+	answers := []answer{
+		streamOf(hang, eventOf("ADDED", "a", "1"), eventOf("ADDED", "b", "2"), endOf("2")),
+		listOf("2", "a", "b"),
+	}
+	tr := perform(t, 5*time.Second, limit(1), answers)
+	if len(tr.failures) != 2 || !errors.Is(tr.failures[0], ErrTooMany) || !errors.Is(tr.failures[1], ErrTooMany) || tr.kinds() != "streaming, list, streaming" {
+		t.Errorf("failures %v, requests %s", tr.failures, tr.kinds())
+	}
+	if got := perform(t, 5*time.Second, limit(2), answers).text(); got != "replace a b, healthy" {
+		t.Errorf("calls: %s", got)
+	}
+}
+
+func TestAnObjectThatIsNullOrNamelessIsNone(t *testing.T) {
+	for _, object := range []string{"null", "{}", `{"metadata":null}`} {
+		tr := playStreaming(t, time.Second, streamOf(hang, fmt.Sprintf(`{"type":"ADDED","object":%s}`, object), endOf("2")))
+		if got := tr.text(); got != "" {
+			t.Errorf("%s: %s", object, got)
+		}
+	}
+}

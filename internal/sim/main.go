@@ -1,0 +1,94 @@
+// Command sim plays scenarios of trouble to load-balancing policies, in virtual
+// time: sidestep's own, which is the product's code, and those of gRPC and
+// Finagle, which Linkerd has taken over, from their formulas.
+//
+//	go run ./internal/sim                              # all scenarios, one table each
+//	go run ./internal/sim -scenario B3 -plot b3.svg    # one of them, with shares and latency over time
+//
+// A row is a contestant, a cell the median over the seeds with the range behind
+// it. Below stand the targets and whether they are met; the exit status is 1 if
+// one is missed.
+//
+// What is simulated: servers with workers and a queue, that are slow, pause,
+// fail, hang or warm up; and clients, each with a policy of its own, that
+// between them send requests at random moments and never wait for an answer
+// before they send the next one. Latency counts from the moment at which a
+// request was due. A request that fails counts twice: as a failure, and as one
+// that took until its deadline. All contestants meet the same requests.
+//
+// What is not: the network, which takes no time; connections; and whatever a
+// slow processor does to the client itself. Figures of policies that overload a
+// server are those of a queue that grows for as long as the run lasts.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+)
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "sim:", err)
+		os.Exit(1)
+	}
+}
+
+var errMissed = errors.New("a target is missed")
+
+func run() error {
+	var (
+		only   = flag.String("scenario", "", "play this `scenario` alone")
+		among  = flag.String("policies", "", "let only these take part, a `list` with commas; targets that refer to others are not judged")
+		seeds  = flag.Int("seeds", 5, "play each scenario so many times")
+		plotTo = flag.String("plot", "", "write shares and latency over time to this SVG `file`; takes -scenario")
+	)
+	flag.Parse()
+	chosen, err := choose(scenarios(), *only, *among)
+	switch {
+	case err != nil:
+		return err
+	case *seeds < 1:
+		return errors.New("-seeds: want one at least")
+	case *plotTo != "" && len(chosen) != 1:
+		return errors.New("-plot: takes -scenario")
+	}
+	began := time.Now()
+	met := true
+	for _, s := range chosen {
+		met = play(s, *seeds, runtime.GOMAXPROCS(0)).show(os.Stdout) && met
+	}
+	fmt.Fprintf(os.Stdout, "\n%d scenarios, %d seeds, %.0f s\n", len(chosen), *seeds, time.Since(began).Seconds())
+	if *plotTo != "" {
+		if err := plot(*plotTo, chosen[0]); err != nil {
+			return fmt.Errorf("plotting: %w", err)
+		}
+	}
+	if !met {
+		return errMissed
+	}
+	return nil
+}
+
+// choose returns the scenarios and the contestants that are asked for.
+func choose(all []*scenario, id, names string) ([]*scenario, error) {
+	var chosen []*scenario
+	for _, s := range all {
+		if id == "" || strings.EqualFold(id, s.id) {
+			chosen = append(chosen, s)
+		}
+	}
+	if len(chosen) == 0 {
+		return nil, fmt.Errorf("there is no scenario %q", id)
+	}
+	if names != "" {
+		for _, s := range chosen {
+			s.keep(strings.Split(names, ","))
+		}
+	}
+	return chosen, nil
+}

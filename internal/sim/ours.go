@@ -1,0 +1,109 @@
+package main
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"time"
+
+	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/discovery"
+	"github.com/sidestep-lb/sidestep/health"
+)
+
+// sidestep is one of our policies: the product's own code, in virtual time.
+func sidestep(name string) contestant {
+	return contestant{name: "sidestep " + name, ours: true, policy: func(w *world, random *rand.Rand) policy {
+		return newProduct(w, random, name)
+	}}
+}
+
+// product is a Balancer of one client.
+type product struct {
+	world    *world
+	balancer *balancer.Balancer
+	keyed    bool
+	tried    []*balancer.Backend // of the request at hand
+}
+
+// epoch is when virtual time begins for the product, whose code should not
+// depend on a clock that starts at zero.
+const epoch = int64(time.Hour)
+
+func newProduct(w *world, random *rand.Rand, name string) *product {
+	p := &product{world: w, keyed: w.setup.key != nil}
+	b, err := balancer.New(balancer.Config{Policy: name}, balancer.Hooks{
+		Connect:   func(b *balancer.Backend) balancer.Conn { return link{w.servers[idAt(b.Endpoint().Addr)]} },
+		Now:       func() int64 { return epoch + w.now },
+		Random:    random.Uint64,
+		AfterFunc: w.after,
+	})
+	if err != nil {
+		panic(err) // a policy that does not exist is a mistake in this program
+	}
+	p.balancer = b
+	return p
+}
+
+// A link is a connection to a server.
+type link struct{ server *server }
+
+// Drain implements balancer.Conn.
+func (link) Drain() {}
+
+func (p *product) update(servers []*server) {
+	endpoints := make([]discovery.Endpoint, len(servers))
+	for i, s := range servers {
+		endpoints[i] = discovery.Endpoint{Addr: addressOf(s.id), Ready: true, Serving: true}
+	}
+	p.balancer.Update(endpoints)
+}
+
+// A ticket is what our policies keep for an attempt.
+type ticket struct{ pick balancer.Pick }
+
+func (p *product) pick(a *attempt) *server {
+	p.tried = p.tried[:0]
+	for earlier := a.previous; earlier != nil; earlier = earlier.previous {
+		p.tried = append(p.tried, earlier.ticket.pick.Backend())
+	}
+	pick, err := p.balancer.Pick(balancer.Request{Key: a.request.key, HasKey: p.keyed, Tried: p.tried})
+	if err != nil {
+		return nil
+	}
+	a.ticket.pick = pick
+	return pick.Backend().Conn().(link).server
+}
+
+func (p *product) done(a *attempt, o outcome) {
+	b := a.ticket.pick.Backend()
+	a.ticket.pick.Done(balancer.Result{Outcome: outcomes[o]})
+	if r := a.server.report; o != timeout {
+		b.Report(balancer.LoadReport{CPUUtilization: r.utilization, QPS: r.qps, EPS: r.eps})
+	}
+}
+
+var outcomes = [...]health.Outcome{success: health.Success, failure: health.Failure, timeout: health.Timeout}
+
+// budgeted is one of our policies with the product's retry budget.
+func budgeted(k contestant) contestant {
+	k.name += " + budget"
+	k.budget = func(w *world) budget { return &productBudget{health.NewBudget(w.now)} }
+	return k
+}
+
+type productBudget struct{ *health.Budget }
+
+func (b *productBudget) deposit()                { b.Deposit() }
+func (b *productBudget) observe(outcome)         {}
+func (b *productBudget) withdraw(now int64) bool { return b.Withdraw(now) }
+
+// addressOf is the address of the server with the given number.
+func addressOf(id int) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(id >> 16), byte(id >> 8), byte(id)}), 80)
+}
+
+// idAt is the number of the server with the given address.
+func idAt(a netip.AddrPort) int {
+	b := a.Addr().As4()
+	return int(b[1])<<16 | int(b[2])<<8 | int(b[3])
+}
