@@ -35,6 +35,10 @@ fmt: ## format the code and tidy go.mod
 fuzz: ## fuzz every target for FUZZTIME (10s)
 	.ci/fuzz $(FUZZTIME)
 
+.PHONY: sim
+sim: ## all policies in virtual time, ours and the peers'
+	go run ./internal/sim
+
 .PHONY: quickstart
 quickstart: ## see it work, with nothing but Go
 	go run ./examples/quickstart
