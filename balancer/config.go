@@ -86,7 +86,7 @@ func (c Config) Validate() error {
 		return fail("policy", fmt.Sprintf("%q is unknown; known are %s", c.Policy, strings.Join(Policies(), ", ")))
 	case c.Choices != 0 && (c.Choices < 2 || c.Choices > maxChoices):
 		return fail("choices", "want 2 to 10")
-	case c.ActiveRequestBias < 0 || c.ActiveRequestBias > 100:
+	case !(c.ActiveRequestBias >= 0 && c.ActiveRequestBias <= 100):
 		return fail("activeRequestBias", "want 0 to 100")
 	case !isToken(c.HashKey.Header):
 		return fail("hashKey.header", "it is no name of a header")

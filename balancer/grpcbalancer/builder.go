@@ -2,6 +2,7 @@ package grpcbalancer
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	gbalancer "google.golang.org/grpc/balancer"
@@ -13,32 +14,50 @@ import (
 // Name is the name of the policy in a service config.
 const Name = "sidestep"
 
-func init() { gbalancer.Register(builder{}) }
+func init() { gbalancer.Register(builder{name: Name}) }
+
+// A NewPolicy makes a policy of the program's own; random is the source of
+// chance that it should use.
+type NewPolicy = func(random func() uint64) balancer.Policy
+
+// NewBuilder returns a builder of the gRPC policy with a rule of the pick of
+// one's own. It is registered from an init function, under a name of its own,
+// and named in the service config; the other fields of the config are those of
+// [balancer.Config].
+func NewBuilder(name string, newPolicy NewPolicy) gbalancer.Builder {
+	return builder{name: name, newPolicy: newPolicy}
+}
 
 // builder implements gbalancer.Builder and gbalancer.ConfigParser.
-type builder struct{}
+type builder struct {
+	name      string
+	newPolicy NewPolicy // nil where the config names one
+}
 
 // Name implements gbalancer.Builder.
-func (builder) Name() string { return Name }
+func (b builder) Name() string { return b.name }
 
 // Build implements gbalancer.Builder.
-func (builder) Build(cc gbalancer.ClientConn, opts gbalancer.BuildOptions) gbalancer.Balancer {
-	return &policy{cc: cc, target: opts.Target.String()}
+func (b builder) Build(cc gbalancer.ClientConn, opts gbalancer.BuildOptions) gbalancer.Balancer {
+	return &policy{cc: cc, target: opts.Target.String(), newPolicy: b.newPolicy}
 }
 
 // ParseConfig implements gbalancer.ConfigParser. The error names the field that
 // is wrong. Unknown fields are ignored, as the interface asks.
-func (builder) ParseConfig(text json.RawMessage) (serviceconfig.LoadBalancingConfig, error) {
+func (b builder) ParseConfig(text json.RawMessage) (serviceconfig.LoadBalancingConfig, error) {
 	config := &lbConfig{}
 	if err := json.Unmarshal(text, config); err != nil {
-		return nil, fmt.Errorf("%s: read config: %w", Name, err)
+		return nil, fmt.Errorf("%s: read config: %w", b.name, err)
 	}
 	err := config.Validate()
-	if err == nil && config.HashKey.Cookie != "" {
+	switch {
+	case config.Invalid != "":
+		err = errors.New(config.Invalid)
+	case err == nil && config.HashKey.Cookie != "":
 		err = errCookie
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", Name, err)
+		return nil, fmt.Errorf("%s: %w", b.name, err)
 	}
 	return config, nil
 }
@@ -48,4 +67,5 @@ func (builder) ParseConfig(text json.RawMessage) (serviceconfig.LoadBalancingCon
 type lbConfig struct {
 	serviceconfig.LoadBalancingConfig `json:"-"`
 	balancer.Config
+	Invalid string `json:"invalid,omitempty"` // why there is no Config
 }

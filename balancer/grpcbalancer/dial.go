@@ -61,9 +61,17 @@ func DialOptions(config balancer.Config) []grpc.DialOption {
 	}
 }
 
+// serviceConfig writes the config as gRPC wants it. What is impossible is
+// written, too, since it is grpc.NewClient that can return an error.
 func serviceConfig(config balancer.Config) string {
-	text, err := json.Marshal(config)
-	if err != nil { // a Config holds nothing that JSON does not know
+	lb := lbConfig{Config: config}
+	if err := config.Validate(); err != nil {
+		lb = lbConfig{Invalid: err.Error()}
+	} else if config.NewPolicy != nil {
+		lb = lbConfig{Invalid: "newPolicy: a policy of one's own needs a builder, see NewBuilder"}
+	}
+	text, err := json.Marshal(lb)
+	if err != nil { // a valid Config holds nothing that JSON does not know
 		panic(fmt.Sprintf("%s: config: %v", Name, err))
 	}
 	return fmt.Sprintf(`{"loadBalancingConfig":[{%q:%s}]}`, Name, text)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -186,4 +187,19 @@ func TestResolverErrorFailsRequestsOnlyWhileThereIsNoEndpoint(t *testing.T) {
 	mustAsk(t, conn, 1)
 	other.CC().ReportError(errors.New("the name server is down"))
 	mustAsk(t, conn, 10)
+}
+
+func TestAConfigThatCannotBeWrittenIsAnErrorOfNewClient(t *testing.T) {
+	for field, config := range map[string]balancer.Config{
+		"newPolicy":         {NewPolicy: func(func() uint64) balancer.Policy { return nil }},
+		"activeRequestBias": {ActiveRequestBias: math.NaN()},
+		"boundedLoad":       {BoundedLoad: math.Inf(1)},
+		"choices":           {Choices: 11},
+		"policy":            {Policy: "fastest"},
+	} {
+		_, err := grpc.NewClient(quiz, append(grpcbalancer.DialOptions(config), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+		if err == nil || !strings.Contains(err.Error(), field) {
+			t.Errorf("%s: error %v", field, err)
+		}
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 
 	"google.golang.org/grpc"
+	gbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -99,6 +100,42 @@ func ExampleDialOptions_key() {
 
 	ctx := balancer.WithKey(context.Background(), "user-7")
 	answer, err := healthpb.NewHealthClient(conn).Check(ctx, &healthpb.HealthCheckRequest{})
+	fmt.Println(answer.GetStatus(), err)
+	// Output: SERVING <nil>
+}
+
+// firstFit is a policy of one's own: the first backend that may have the request.
+type firstFit struct{}
+
+func (firstFit) Picker(backends []*balancer.Backend) balancer.Picker { return firstFitPicker(backends) }
+
+type firstFitPicker []*balancer.Backend
+
+func (p firstFitPicker) Pick(r balancer.Request) *balancer.Backend {
+	for _, b := range p {
+		if r.Admits(b) {
+			return b
+		}
+	}
+	return nil
+}
+
+func init() {
+	gbalancer.Register(grpcbalancer.NewBuilder("first_fit", func(func() uint64) balancer.Policy { return firstFit{} }))
+}
+
+func ExampleNewBuilder() {
+	one, stop := serve()
+	defer stop()
+	conn, err := grpc.NewClient("static:///"+one, append(grpcbalancer.DialOptions(balancer.Config{}),
+		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig": [{"first_fit": {"maxInFlight": 100}}]}`),
+		grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+	if err != nil {
+		panic(err)
+	}
+	defer conn.Close()
+
+	answer, err := healthpb.NewHealthClient(conn).Check(context.Background(), &healthpb.HealthCheckRequest{})
 	fmt.Println(answer.GetStatus(), err)
 	// Output: SERVING <nil>
 }

@@ -14,8 +14,9 @@ import (
 // A policy balances one channel. gRPC calls its methods one at a time.
 type policy struct {
 	// Set at the start and read-only.
-	cc     gbalancer.ClientConn
-	target string
+	cc        gbalancer.ClientConn
+	target    string
+	newPolicy NewPolicy // nil where the config names one
 
 	config balancer.Config // that of pool
 	pool   *pool           // nil before the first update
@@ -42,7 +43,9 @@ func (p *policy) configure(lb any) error {
 	if p.pool != nil && reflect.DeepEqual(config, p.config) {
 		return nil
 	}
-	next, err := newPool(p.cc, p.target, config)
+	complete := config
+	complete.NewPolicy = p.newPolicy
+	next, err := newPool(p.cc, p.target, complete)
 	if err != nil {
 		return fmt.Errorf("%s: %w", Name, err)
 	}
