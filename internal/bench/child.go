@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -12,8 +11,9 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
+
+	"github.com/sidestep-lb/sidestep/internal/bench/lb"
 )
 
 // childFlag is the hidden argument that makes a process a child: it runs the
@@ -83,13 +83,13 @@ func child(text string) error {
 	}
 	tell(message{Usage: &before})
 	err = c.start(j.API, j.Services, func(usable int) {
-		tell(message{Publication: &publication{time.Now().UnixNano(), cpu(), usable}})
+		tell(message{Publication: &publication{time.Now().UnixNano(), lb.CPU(), usable}})
 	})
 	if err != nil {
 		return err
 	}
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
-		now := usage{At: time.Now().UnixNano(), CPU: cpu()}
+		now := usage{At: time.Now().UnixNano(), CPU: lb.CPU()}
 		if in.Text() == askMemory {
 			now = memoryUsage()
 		}
@@ -109,16 +109,8 @@ func memoryUsage() usage {
 		Goroutines: runtime.NumGoroutine(),
 		Sockets:    sockets(),
 		At:         time.Now().UnixNano(),
-		CPU:        cpu(),
+		CPU:        lb.CPU(),
 	}
-}
-
-func cpu() time.Duration {
-	var r syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
-		panic(fmt.Sprintf("getrusage: %v", err))
-	}
-	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
 func rss() int64 {

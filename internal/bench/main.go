@@ -23,6 +23,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+
+	"github.com/sidestep-lb/sidestep/internal/bench/lb"
 )
 
 // A suite measures one thing that sidestep does.
@@ -33,6 +35,9 @@ type suite struct {
 
 var suites = []suite{
 	{"watch", "10,000 endpoints, and 1,000 targets, kept up to date from the API server", watchSuite},
+	{"topology", "the choice of endpoints beside kube-proxy's own code, on random Services", topologySuite},
+	{"pick", "Pick and Done, with requests in flight, beside the policies of gRPC, Kratos and go-zero", pickSuite},
+	{"update", "a list of 10,000 backends kept up to date, beside the policies of gRPC", updateSuite},
 }
 
 // options are those of all suites.
@@ -42,8 +47,13 @@ type options struct {
 }
 
 func main() {
-	if len(os.Args) == 3 && os.Args[1] == childFlag {
-		exit(child(os.Args[2]))
+	if len(os.Args) == 3 {
+		switch os.Args[1] {
+		case childFlag:
+			exit(child(os.Args[2]))
+		case lb.Flag:
+			exit(lb.Run(os.Args[2], os.Stdout))
+		}
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()

@@ -37,6 +37,10 @@ func atMost(limit float64, text string) target {
 	return target{"≤ " + text, func(v float64) bool { return v <= limit }}
 }
 
+func atLeast(limit float64, text string) target {
+	return target{"≥ " + text, func(v float64) bool { return v >= limit }}
+}
+
 func exactly(want float64) target {
 	return target{number(want), func(v float64) bool { return v == want }}
 }

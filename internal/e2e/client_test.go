@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -21,16 +22,17 @@ type way struct {
 	protocol, via string
 	service       string // the Service on which it looks
 	target        string // with %s where the name of the Service stands
+	policy        string // of sidestep's; round_robin if there is none, which shows best who is in rotation
 }
 
 // ways are the columns of the table. The first four are sidestep's.
 var ways = []way{
-	{"gRPC k8s", "grpc", "k8s", "quiz", "%s.kiada:grpc"},
-	{"HTTP k8s", "http", "k8s", "quiz", "http://%s.kiada/questions"},
-	{"gRPC headless", "grpc", "headless", "quiz-pods", "%s.kiada:grpc"},
-	{"HTTP headless", "http", "headless", "quiz-pods", "http://%s.kiada:8080/questions"},
-	{"gRPC dns", "grpc", "dns", "quiz-pods", "%s.kiada.svc.cluster.local.:9090"},
-	{"HTTP ClusterIP", "http", "clusterip", "quiz", "http://%s.kiada/questions"},
+	{"gRPC k8s", "grpc", "k8s", "quiz", "%s.kiada:grpc", ""},
+	{"HTTP k8s", "http", "k8s", "quiz", "http://%s.kiada/questions", ""},
+	{"gRPC headless", "grpc", "headless", "quiz-pods", "%s.kiada:grpc", ""},
+	{"HTTP headless", "http", "headless", "quiz-pods", "http://%s.kiada:8080/questions", ""},
+	{"gRPC dns", "grpc", "dns", "quiz-pods", "%s.kiada.svc.cluster.local.:9090", ""},
+	{"HTTP ClusterIP", "http", "clusterip", "quiz", "http://%s.kiada/questions", ""},
 }
 
 // sidestep reports whether the way is the SDK's, and not there for comparison.
@@ -81,7 +83,7 @@ func clientPod(t *testing.T, template []byte, w way, account string) any {
 	spec["serviceAccountName"] = account
 	spec["containers"].([]any)[0].(map[string]any)["args"] = []string{
 		"-target=" + fmt.Sprintf(w.target, w.service), "-protocol=" + w.protocol, "-via=" + w.via,
-		"-policy=round_robin", fmt.Sprintf("-rate=%d", rate), "-length=10m", "-listen=:8081",
+		"-policy=" + cmp.Or(w.policy, "round_robin"), fmt.Sprintf("-rate=%d", rate), "-length=10m", "-listen=:8081",
 	}
 	return p
 }
