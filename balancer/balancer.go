@@ -65,7 +65,10 @@ type Balancer struct {
 
 	rotation atomic.Pointer[rotation]
 	probe    atomic.Pointer[Backend] // is ejected and gets the next request, see ejection.go
-	mean     estimate                // of the latencies of all backends
+
+	_    [64]byte // apart from what all picks read
+	mean estimate // of the latencies of all backends
+	_    [56]byte
 
 	mu         sync.Mutex
 	backends   map[discovery.Identity]*Backend // guarded by mu

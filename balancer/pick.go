@@ -34,6 +34,15 @@ const (
 // Backend returns where the request is to go.
 func (p *Pick) Backend() *Backend { return p.backend }
 
+// Plain reports whether the pick says nothing but its backend, as those of
+// policies that keep no time do. Then [Backend.Picked] is the same pick, so an
+// adapter need not keep it until the request is done.
+func (p *Pick) Plain() bool { return p.start == 0 && p.state == waiting }
+
+// Picked returns a Plain pick of b. It counts nothing: the request has been
+// counted by the Pick whose place it takes.
+func (b *Backend) Picked() Pick { return Pick{backend: b} }
+
 // A Result is what became of a request.
 type Result struct {
 	Outcome health.Outcome

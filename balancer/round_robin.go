@@ -6,7 +6,11 @@ import "sync/atomic"
 // client goes round in a random order of its own (see Backend.rank), so that
 // clients that start together do not walk in step, and the load of a backend
 // that fails does not fall on the same neighbour from all of them.
-type roundRobin struct{ turn atomic.Uint64 }
+type roundRobin struct {
+	_    [64]byte // apart from what others write
+	turn atomic.Uint64
+	_    [56]byte
+}
 
 func newRoundRobin(_ *Config, random func() uint64) namedPolicy {
 	p := &roundRobin{}

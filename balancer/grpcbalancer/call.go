@@ -2,7 +2,6 @@ package grpcbalancer
 
 import (
 	"strconv"
-	"sync"
 	"time"
 
 	gbalancer "google.golang.org/grpc/balancer"
@@ -17,14 +16,13 @@ import (
 // A call is a pick that waits for its end. Calls are used again, since gRPC
 // wants a function for the end of each, which would cost an allocation.
 type call struct {
-	pool    *sync.Pool               // where it goes afterwards; read-only
-	reports bool                     // whether the policy wants load reports; read-only
-	done    func(gbalancer.DoneInfo) // finish; read-only
-	pick    balancer.Pick
+	pool *pool                    // read-only
+	done func(gbalancer.DoneInfo) // finish; read-only
+	pick balancer.Pick
 }
 
-func newCall(pool *sync.Pool, reports bool) any {
-	c := &call{pool: pool, reports: reports}
+func (p *pool) newCall() any {
+	c := &call{pool: p}
 	c.done = c.finish
 	return c
 }
@@ -33,8 +31,13 @@ func newCall(pool *sync.Pool, reports bool) any {
 func (c *call) finish(info gbalancer.DoneInfo) {
 	pick := c.pick
 	c.pick = balancer.Pick{}
-	c.pool.Put(c)
-	if c.reports {
+	c.pool.calls.Put(c)
+	c.pool.finish(pick, info)
+}
+
+// finish ends a pick.
+func (p *pool) finish(pick balancer.Pick, info gbalancer.DoneInfo) {
+	if p.reports {
 		pick.Backend().Report(reportOf(info.Trailer))
 	}
 	r, answer := resultOf(info)

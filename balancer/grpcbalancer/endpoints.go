@@ -9,20 +9,45 @@ import (
 	"github.com/sidestep-lb/sidestep/resolver"
 )
 
-// endpointsOf returns the endpoints of a resolver's state, and the address to
-// connect to for each.
-func endpointsOf(s grpcresolver.State) ([]discovery.Endpoint, map[discovery.Identity]grpcresolver.Address) {
+// endpointsOf returns the endpoints of a resolver's state.
+func endpointsOf(s grpcresolver.State) []discovery.Endpoint {
 	endpoints := make([]discovery.Endpoint, 0, len(s.Endpoints))
-	addresses := make(map[discovery.Identity]grpcresolver.Address, len(s.Endpoints))
-	for _, e := range s.Endpoints {
+	for i := range s.Endpoints {
+		if len(s.Endpoints[i].Addresses) > 0 {
+			endpoints = append(endpoints, endpointOf(s.Endpoints[i]))
+		}
+	}
+	return endpoints
+}
+
+// addresses finds the address to connect to for an endpoint. As a rule few are
+// new, and the index is not worth its cost.
+type addresses struct {
+	of    []grpcresolver.Endpoint
+	asked int
+	index map[discovery.Identity]grpcresolver.Address // nil before it is worth it
+}
+
+func (a *addresses) find(id discovery.Identity) grpcresolver.Address {
+	const few = 4
+	if a.asked++; a.asked > few && a.index == nil {
+		a.index = make(map[discovery.Identity]grpcresolver.Address, len(a.of))
+	}
+	if address, ok := a.index[id]; ok {
+		return address
+	}
+	for _, e := range a.of {
 		if len(e.Addresses) == 0 {
 			continue
 		}
 		endpoint := endpointOf(e)
-		endpoints = append(endpoints, endpoint)
-		addresses[endpoint.Identity()] = e.Addresses[0]
+		if a.index != nil {
+			a.index[endpoint.Identity()] = e.Addresses[0]
+		} else if endpoint.Identity() == id {
+			return e.Addresses[0]
+		}
 	}
-	return endpoints, addresses
+	return a.index[id]
 }
 
 func endpointOf(e grpcresolver.Endpoint) discovery.Endpoint {

@@ -11,7 +11,6 @@ import (
 	grpcresolver "google.golang.org/grpc/resolver"
 
 	"github.com/sidestep-lb/sidestep/balancer"
-	"github.com/sidestep-lb/sidestep/discovery"
 	"github.com/sidestep-lb/sidestep/resolver"
 )
 
@@ -31,8 +30,9 @@ type pool struct {
 	balancer *balancer.Balancer
 	header   string    // of the metadata, where the key of a request is; or empty
 	calls    sync.Pool // of *call
+	reports  bool      // whether the policy wants load reports
 
-	addresses map[discovery.Identity]grpcresolver.Address // used in calls of update alone
+	addresses addresses // used in calls of update alone
 
 	pushing sync.Mutex         // held while gRPC is told, so that it hears things in order; taken before mu
 	told    connectivity.State // guarded by pushing
@@ -46,7 +46,8 @@ type pool struct {
 
 func newPool(cc gbalancer.ClientConn, target string, config balancer.Config) (*pool, error) {
 	p := &pool{cc: cc, target: target, header: strings.ToLower(config.HashKey.Header), told: connectivity.Idle}
-	p.calls.New = func() any { return newCall(&p.calls, config.Policy == balancer.Weighted) }
+	p.calls.New = p.newCall
+	p.reports = config.Policy == balancer.Weighted
 	var err error
 	p.balancer, err = balancer.New(config, balancer.Hooks{ConnectFirst: true, Connect: p.connect, Published: p.push})
 	return p, err
@@ -54,8 +55,8 @@ func newPool(cc gbalancer.ClientConn, target string, config balancer.Config) (*p
 
 // update makes the pool hold the endpoints of s.
 func (p *pool) update(s grpcresolver.State) error {
-	var endpoints []discovery.Endpoint
-	endpoints, p.addresses = endpointsOf(s)
+	p.addresses = addresses{of: s.Endpoints}
+	endpoints := endpointsOf(s)
 	if len(endpoints) == 0 {
 		reason := resolver.Unusable(s)
 		if reason == nil {
@@ -130,9 +131,13 @@ func (p *pool) Pick(info gbalancer.PickInfo) (gbalancer.PickResult, error) {
 	if err != nil {
 		return gbalancer.PickResult{}, p.failure(err)
 	}
+	sc := picked.Backend().Conn().(*subConn)
+	if picked.Plain() {
+		return sc.picked, nil
+	}
 	c := p.calls.Get().(*call)
 	c.pick = picked
-	return gbalancer.PickResult{SubConn: picked.Backend().Conn().(*subConn).sub, Done: c.done}, nil
+	return gbalancer.PickResult{SubConn: sc.sub, Done: c.done}, nil
 }
 
 // failure returns why a pick failed: that it should wait, or else an error that

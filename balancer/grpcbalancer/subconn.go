@@ -17,6 +17,7 @@ type subConn struct {
 	pool    *pool
 	backend *balancer.Backend
 	sub     gbalancer.SubConn
+	picked  gbalancer.PickResult // of a plain pick of the backend
 
 	// Connecting, Ready, TransientFailure or Shutdown; guarded by the pool's mu.
 	state connectivity.State
@@ -25,7 +26,7 @@ type subConn struct {
 // connect is the Balancer's hook for a new backend.
 func (p *pool) connect(b *balancer.Backend) balancer.Conn {
 	c := &subConn{pool: p, backend: b}
-	address := p.addresses[b.Endpoint().Identity()]
+	address := p.addresses.find(b.Endpoint().Identity())
 	//nolint:staticcheck // only the use with several addresses is deprecated
 	sub, err := p.cc.NewSubConn([]grpcresolver.Address{address}, gbalancer.NewSubConnOptions{StateListener: c.changed})
 	if err != nil { // the channel is closing
@@ -33,6 +34,7 @@ func (p *pool) connect(b *balancer.Backend) balancer.Conn {
 		return c
 	}
 	c.sub = sub
+	c.picked = gbalancer.PickResult{SubConn: sub, Done: func(info gbalancer.DoneInfo) { p.finish(b.Picked(), info) }}
 	p.move(c, connectivity.Connecting, nil)
 	sub.Connect()
 	return c
