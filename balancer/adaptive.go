@@ -100,10 +100,10 @@ func (b *Backend) expected(now int64, mean float32) float32 {
 	if measured == 0 {
 		return mean
 	}
-	fade := idle / float32(fadeTime)
+	fade := idle * (1 / float32(fadeTime))
 	fade *= fade
 	if b.is(failing) {
-		fade = idle / float32(failureFade)
+		fade = idle * (1 / float32(failureFade))
 	}
 	return mean + (measured-mean)*decay(fade)
 }

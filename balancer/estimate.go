@@ -37,7 +37,7 @@ func (e *estimate) observe(now int64, latency float32) {
 	word := e.word.Load()
 	average, idle := e.read(now)
 	if word != 0 {
-		average = latency + (average-latency)*decay(idle/float32(estimateTime))
+		average = latency + (average-latency)*decay(idle*(1/float32(estimateTime)))
 	} else {
 		average = latency
 	}
@@ -62,7 +62,7 @@ const tallyTime = 10 * time.Second
 func (t *tally) read(now int64) float32 {
 	word := t.word.Load()
 	ticks := int32(uint32(now>>estimateTimeShift) - uint32(word))
-	return 1 + math.Float32frombits(uint32(word>>32))*decay(float32(max(ticks, 0))*(1<<estimateTimeShift)/float32(tallyTime))
+	return 1 + math.Float32frombits(uint32(word>>32))*decay(float32(max(ticks, 0))*((1<<estimateTimeShift)/float32(tallyTime)))
 }
 
 // add counts one. If another goroutine does the same at this moment, one of the
