@@ -50,16 +50,16 @@ func (p adaptivePicker) Pick(r Request) *Backend {
 		return p[0]
 	}
 	roll := r.Random() // one roll serves three draws, 21 bits each
-	i, j := scale(uint32(roll), n), scale(uint32(roll>>21), n-1)
-	if j >= i {
-		j++
-	}
+	i, j := two(uint32(roll), uint32(roll>>21), n)
 	mean, _ := r.balancer.mean.read(r.now)
 	best := p.better(&r, p[i], candidate{}, mean)
 	best = p.better(&r, p[j], best, mean)
 	if n > 2 {
 		k := without2(scale(uint32(roll>>32), n-2), i, j)
 		best = p.better(&r, p[k], best, mean)
+	}
+	if best.Backend != nil {
+		best.Backend.served.add(r.now)
 	}
 	return best.Backend
 }

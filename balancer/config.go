@@ -27,7 +27,8 @@ const (
 	Random = "random"
 	// RingHash gives requests with the same key to the same backend, in
 	// proportion to weights, see [WithKey], Config.HashKey and
-	// Config.BoundedLoad. Requests without a key are spread by chance.
+	// Config.BoundedLoad. Requests without a key are spread by chance. The one
+	// request that probes a backend after its ejection may have any key.
 	RingHash = "ring_hash"
 	// RoundRobin gives each backend in rotation its turn.
 	RoundRobin = "round_robin"

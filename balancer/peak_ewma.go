@@ -41,10 +41,7 @@ func (p peakEWMAPicker) Pick(r Request) *Backend {
 		return p[0]
 	}
 	roll := r.Random()
-	i, j := scale(uint32(roll), n), scale(uint32(roll>>32), n-1)
-	if j >= i {
-		j++
-	}
+	i, j := two(uint32(roll), uint32(roll>>32), n)
 	a, b := p[i], p[j]
 	if !r.Admits(a) {
 		a = nil

@@ -69,9 +69,6 @@ func (b *Balancer) Pick(r Request) (Pick, error) {
 		be, err := rotation.pick(r)
 		if err == nil {
 			be.pending.start(r.now)
-			if b.policy.timed {
-				be.served.add(r.now)
-			}
 			b.count(1)
 			return Pick{backend: be, start: r.now}, nil
 		}

@@ -59,6 +59,15 @@ func Policies() []string { return slices.Sorted(maps.Keys(policies)) }
 // n/2³².
 func scale(r, n uint32) uint32 { return uint32(uint64(r) * uint64(n) >> 32) }
 
+// two maps two random numbers to two different ones in [0,n).
+func two(r, s, n uint32) (i, j uint32) {
+	i, j = scale(r, n), scale(s, n-1)
+	if j >= i {
+		j++
+	}
+	return i, j
+}
+
 // without2 maps k, drawn from [0,n-2), to [0,n) without i and j.
 func without2(k, i, j uint32) uint32 {
 	low, high := min(i, j), max(i, j)

@@ -30,8 +30,8 @@ type Config struct {
 	// SpillOver adds the endpoints that kube-proxy would not use for hints, as
 	// levels of lower priority, and makes the client's own zone the first level
 	// where there are no hints (see [topology.Spill]): the next level takes over
-	// as the first becomes unfit or too slow. gRPC's own policies know
-	// no levels and use them all alike.
+	// as the first becomes unfit or, with a policy that goes by latency, too slow.
+	// gRPC's own policies know no levels and use them all alike.
 	SpillOver bool
 	// SubsetSize is the number of endpoints to connect to, out of a Service
 	// that has more. The default, 0, is all of them. The subset depends on the

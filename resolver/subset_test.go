@@ -12,6 +12,7 @@ import (
 
 	"github.com/sidestep-lb/sidestep/discovery"
 	"github.com/sidestep-lb/sidestep/discovery/subset"
+	"github.com/sidestep-lb/sidestep/discovery/topology"
 	"github.com/sidestep-lb/sidestep/resolver"
 )
 
@@ -121,5 +122,28 @@ func TestPeersAreNotWatchedWhereThereIsNoSubset(t *testing.T) {
 	}
 	if n := len(discovery.Statuses()); n != 1 {
 		t.Errorf("%d watches, want that of the target", n)
+	}
+}
+
+func TestSpillOverHandsOnTheOtherZonesAsFurtherLevels(t *testing.T) {
+	all := fleet("quiz", 4)
+	for i := range all {
+		all[i].Zone = []string{"a", "b"}[i%2]
+	}
+	for spill, want := range map[bool]string{false: "0000", true: "0101"} {
+		cc := newChannel()
+		build(t, cc, quiz, resolver.Config{Source: newSource(all...), Locality: topology.Locality{Zone: "a"}, SpillOver: spill})
+		priorities := map[string]uint8{}
+		for _, e := range cc.state(t).Endpoints {
+			known, _ := resolver.EndpointOf(e)
+			priorities[known.Pod] = known.Priority
+		}
+		got := ""
+		for i := range all {
+			got += fmt.Sprint(priorities[all[i].Pod])
+		}
+		if got != want || len(priorities) != len(all) {
+			t.Errorf("spill over %t: the levels of %d endpoints are %s, want %s", spill, len(priorities), got, want)
+		}
 	}
 }

@@ -14,9 +14,11 @@ import (
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -40,6 +42,7 @@ type pod struct {
 	addr     netip.AddrPort
 	uid      string
 	delay    time.Duration
+	code     codes.Code // of its answers
 	health   *health.Server
 	server   *grpc.Server
 	ended    chan struct{}
@@ -127,6 +130,9 @@ func who(srv any, ctx context.Context, decode func(any) error, _ grpc.UnaryServe
 	p.served.Add(1)
 	p.host.Store(authority(ctx))
 	<-time.After(p.delay)
+	if p.code != codes.OK {
+		return nil, status.Error(p.code, "as it is told")
+	}
 	return wrapperspb.String(p.name), nil
 }
 

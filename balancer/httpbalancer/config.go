@@ -37,7 +37,7 @@ type Config struct {
 	// SpillOver adds the endpoints that kube-proxy would not use for hints, as
 	// levels of lower priority, and makes the client's own zone the first level
 	// where there are no hints (see [topology.Spill]): the next level takes over
-	// as the first becomes unfit or too slow.
+	// as the first becomes unfit or, with a policy that goes by latency, too slow.
 	SpillOver bool
 	// SubsetSize, if not 0, is to how many endpoints of a Service this client
 	// connects; which ones follows from the name of its pod, see [subset.Chooser].

@@ -35,3 +35,6 @@ func (t *Transport) Pools() int { return len(distinct(*t.pools.Load())) }
 // AskDNSFirst makes a Transport with a source of its own treat it as the
 // in-cluster one.
 func (t *Transport) AskDNSFirst() { t.askFirst = true }
+
+// RetryAfter reads the header of that name.
+var RetryAfter = retryAfter

@@ -4,9 +4,12 @@ import (
 	"net/http"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/sidestep-lb/sidestep/balancer"
 	"github.com/sidestep-lb/sidestep/balancer/httpbalancer"
+	"github.com/sidestep-lb/sidestep/discovery"
+	"github.com/sidestep-lb/sidestep/discovery/topology"
 )
 
 // status returns the status of the answer.
@@ -69,4 +72,39 @@ func TestAnEjectedPodComesBackWhenItsProbeSucceeds(t *testing.T) {
 		status(t, transport, "http://quiz.kiada/")
 		return transport.Fit() == 2
 	})
+}
+
+func TestRetryAfterIsReadInBothItsForms(t *testing.T) {
+	in := time.Now().Add(90 * time.Second).UTC().Format(http.TimeFormat)
+	for text, want := range map[string]time.Duration{
+		"": 0, "120": 2 * time.Minute, "0": 0, "-1": 0, "1.5": 0, "soon": 0, "99999999999999999999": 0,
+		"Fri, 31 Dec 1999 23:59:59 GMT": 0, in: 90 * time.Second,
+	} {
+		got := httpbalancer.RetryAfter(http.Header{"Retry-After": {text}})
+		if got > want || got < want-10*time.Second {
+			t.Errorf("%q: %v, want %v", text, got, want)
+		}
+	}
+}
+
+func TestSpillOverUsesTheOtherZoneWhenTheOwnOneIsUnreachable(t *testing.T) {
+	own, other := start(t, "own", nil), start(t, "other", nil)
+	endpoints := []discovery.Endpoint{own.endpoint(), other.endpoint()}
+	endpoints[0].Zone, endpoints[1].Zone = "a", "b"
+	s := newSource()
+	s.set(discovery.View{Snapshot: discovery.NewSnapshot(endpoints)})
+	transport := newTransport(t, httpbalancer.Config{Source: s, Locality: topology.Locality{Zone: "a"}, SpillOver: true})
+	client := &http.Client{Transport: transport}
+	for range 100 {
+		get(t, client, "http://quiz.kiada/")
+	}
+	if n := other.requests.Load(); n > 20 {
+		t.Errorf("%d of 100 requests went to the other zone while the own one was fit", n)
+	}
+	own.Close()
+	for range 20 {
+		if name := get(t, client, "http://quiz.kiada/"); name != "other" {
+			t.Fatalf("%q answered", name)
+		}
+	}
 }
