@@ -10,8 +10,8 @@ import "math/bits"
 // The number of points is the same whatever the number of backends, so that
 // shares stay within about 10 % (one σ) of fair. gRFC A42 has 4096 points at
 // most for all of them together, which for a thousand backends is four each.
-// The price is 1.1 KB a backend. A change costs less than 1 ms among 1000
-// backends, and some 20 ms among 10,000.
+// The price is 1.1 KB a backend. A change costs 1 to 2 ms among 1000 backends, and
+// some 15 ms among 10,000.
 type ring struct {
 	points []uint64 // sorted: the place on the circle, with the owner in the low bits
 	starts []uint32 // in points, of each of the equal arcs that the circle is cut into
