@@ -87,7 +87,7 @@ func (p adaptivePicker) better(r *Request, b *Backend, best candidate, mean floa
 // cost is what adaptive compares; mean is the average latency of all backends.
 func (b *Backend) cost(now int64, mean float32) float32 {
 	waiting, age := b.pending.read(now)
-	cost := max(b.expected(now, mean), age, minLatency) * (waiting + float32(b.open.Load()) + 1)
+	cost := max(b.expected(now, mean), age, minLatency) * (waiting + b.opened() + 1)
 	if weight := b.weight.Load(); weight != 1 {
 		cost /= float32(weight)
 	}

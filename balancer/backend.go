@@ -64,6 +64,14 @@ func (b *Backend) Conn() Conn { return b.conn }
 // and that are not done.
 func (b *Backend) InFlight() int64 { return b.pending.count() + b.open.Load() }
 
+// load returns the requests in flight as the policies weigh them.
+func (b *Backend) load() float32 {
+	return float32(b.pending.count()) + b.opened()
+}
+
+// opened is the part of load that has an answer.
+func (b *Backend) opened() float32 { return float32(b.open.Load()) * b.balancer.answered }
+
 // Weight returns the weight of the backend's endpoint, one at least.
 func (b *Backend) Weight() uint32 { return b.weight.Load() }
 

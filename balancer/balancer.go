@@ -62,6 +62,7 @@ type Balancer struct {
 	policy    namedPolicy
 	keyed     *keyed        // the policy, if it is ring_hash or maglev, and else nil
 	slowStart time.Duration // 0 is none
+	answered  float32       // how much a request with an answer counts as in flight
 
 	rotation atomic.Pointer[rotation]
 	probe    atomic.Pointer[Backend] // is ejected and gets the next request, see ejection.go
@@ -122,6 +123,7 @@ func New(config Config, hooks Hooks) (*Balancer, error) {
 		config:    config,
 		policy:    config.newPolicy(hooks.Random),
 		slowStart: config.slowStart(),
+		answered:  config.answeredLoad(),
 		backends:  make(map[discovery.Identity]*Backend),
 	}
 	b.keyed, _ = b.policy.Policy.(*keyed)

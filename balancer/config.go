@@ -64,6 +64,13 @@ type Config struct {
 	// flight; when all that are fit have as many, a request fails. The default,
 	// 0, is no limit.
 	MaxInFlight int `json:"maxInFlight,omitempty"`
+	// AnsweredLoad is how much a request counts for the policies that go by
+	// requests in flight once its answer has begun, as that of a stream has with
+	// its first message. The default, 1, is as much as one that waits for its
+	// answer. Streams that stay open for long and carry little want less, such as
+	// 0.1. A negative value is nothing at all. MaxInFlight and BoundedLoad count
+	// them in full.
+	AnsweredLoad float64 `json:"answeredLoad,omitempty"`
 	// MaxEjectedPercent is how many of the backends may be ejected at once for
 	// their failures, see package health; it is never all of them. The default
 	// is 50. A negative value is to eject none.
@@ -97,6 +104,8 @@ func (c Config) Validate() error {
 		return fail("boundedLoad", "want more than 1")
 	case c.MaxInFlight < 0:
 		return fail("maxInFlight", "it is negative")
+	case !(c.AnsweredLoad <= 1):
+		return fail("answeredLoad", "want 1 at most")
 	case c.MaxEjectedPercent > 100:
 		return fail("maxEjectedPercent", "want 100 at most")
 	}
@@ -115,6 +124,13 @@ func (c *Config) newPolicy(random func() uint64) namedPolicy {
 		return namedPolicy{c.NewPolicy(random), true}
 	}
 	return policies[c.policy()](c, random)
+}
+
+func (c *Config) answeredLoad() float32 {
+	if c.AnsweredLoad == 0 {
+		return 1
+	}
+	return float32(max(c.AnsweredLoad, 0))
 }
 
 func (c *Config) slowStart() time.Duration {

@@ -90,7 +90,7 @@ func insert(drawn *[maxChoices]uint32, k, i uint32) uint32 {
 }
 
 func (p *leastRequestPicker) load(b *Backend) float64 {
-	n := float64(b.InFlight())
+	n := float64(b.load())
 	switch p.bias {
 	case 0:
 		return n

@@ -57,7 +57,7 @@ func (p peakEWMAPicker) Pick(r Request) *Backend {
 
 // peakCost is what peakEWMA compares.
 func (b *Backend) peakCost(now int64) float64 {
-	cost, n := float64(b.estimate.peak(now, 0)), float64(b.InFlight())
+	cost, n := float64(b.estimate.peak(now, 0)), float64(b.load())
 	if cost == 0 && n > 0 {
 		return peakUnknown + n
 	}

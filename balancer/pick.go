@@ -49,6 +49,10 @@ type Result struct {
 	// RetryAfter is how long the server asked to be spared, with a failure:
 	// Retry-After of HTTP, or gRPC's pushback. More than 300 s counts as 300 s.
 	RetryAfter time.Duration
+	// Overtaken says that the request was given up because another backend had
+	// answered it, with a Neutral outcome. Nothing is held against the backend,
+	// but it takes at least as long as that.
+	Overtaken bool
 }
 
 // Pick returns a backend for the next request and counts the request as in
@@ -76,6 +80,18 @@ func (b *Balancer) Pick(r Request) (Pick, error) {
 			return Pick{}, err
 		}
 	}
+}
+
+// Take is a pick of one certain backend, fit or not, for an adapter that has to
+// reach each of them.
+func (b *Balancer) Take(be *Backend) Pick {
+	p := Pick{backend: be}
+	if b.policy.timed {
+		p.start = b.hooks.Now()
+	}
+	be.pending.start(p.start)
+	b.count(1)
+	return p
 }
 
 func (t *rotation) pick(r Request) (*Backend, error) {
@@ -177,6 +193,8 @@ func (b *Backend) settle(start int64, state pickState, r Result) {
 		b.balancer.probed(b, r.Outcome)
 	case r.Outcome == health.Success:
 		b.succeed(start)
+	case r.Overtaken:
+		b.overtaken(start)
 	case r.Outcome == health.Unreachable: // it is out at once
 		b.fail(r.Outcome)
 	case r.Outcome.Failed():
@@ -196,6 +214,18 @@ func (b *Backend) succeed(start int64) {
 		if mean := &b.balancer.mean; now>>10&3 == 0 || mean.word.Load() == 0 {
 			mean.observe(now, latency) // all write to it, and a quarter of the latencies says as much
 		}
+	}
+}
+
+// overtaken makes a request that was given up count like a latency, if it is a
+// long one.
+func (b *Backend) overtaken(start int64) {
+	if !b.balancer.policy.timed {
+		return
+	}
+	now := b.balancer.hooks.Now()
+	if sample, _ := b.estimate.read(now); float32(now-start) > sample {
+		b.balancer.policy.observe(&b.estimate, now, float32(now-start))
 	}
 }
 

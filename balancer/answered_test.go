@@ -1,0 +1,117 @@
+package balancer_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/health"
+)
+
+// stream picks be and lets it answer: the request goes on, as a stream does.
+func stream(b *balancer.Balancer, be *balancer.Backend) *request {
+	r := &request{be, b.Take(be)}
+	r.pick.Answered(balancer.Result{Outcome: health.Success})
+	return r
+}
+
+func TestAnsweredRequestsCountForAsMuchAsTheConfigSays(t *testing.T) {
+	for _, policy := range []string{balancer.LeastRequest, balancer.Adaptive, balancer.PeakEWMA} {
+		for _, c := range []struct {
+			load    float64 // of the config
+			streams int
+			avoided bool // the backend that has them, when the other has one waiting
+		}{{0, 3, true}, {1, 3, true}, {0.1, 3, false}, {0.1, 40, true}, {-1, 1000, false}} {
+			inTime(t, balancer.Config{Policy: policy, AnsweredLoad: c.load}, 2, func(t *testing.T, b *balancer.Balancer) {
+				talks, works := b.Backends()[0], b.Backends()[1]
+				pass(10 * time.Second) // what was measured when they proved themselves is equal
+				var streams []*request
+				for range c.streams {
+					streams = append(streams, stream(b, talks))
+				}
+				waiting := b.Take(works)
+				if n := serve(t, b, 200, succeed)[talks]; (n < 100) != c.avoided {
+					t.Errorf("%s, answeredLoad %v: with %d streams it got %d of 200, the other one has a request waiting", policy, c.load, c.streams, n)
+				}
+				waiting.Done(balancer.Result{Outcome: health.Success})
+				for _, s := range streams {
+					s.Done(health.Success)
+				}
+				if talks.InFlight() != 0 || works.InFlight() != 0 {
+					t.Errorf("in flight %d and %d at the end", talks.InFlight(), works.InFlight())
+				}
+			})
+		}
+	}
+}
+
+func TestMaxInFlightCountsAnsweredRequestsInFull(t *testing.T) {
+	inTime(t, balancer.Config{Policy: balancer.LeastRequest, AnsweredLoad: -1, MaxInFlight: 2}, 1, func(t *testing.T, b *balancer.Balancer) {
+		only := b.Backends()[0]
+		one, two := stream(b, only), stream(b, only)
+		if _, err := b.Pick(balancer.Request{}); err != balancer.ErrBusy { //nolint:errorlint // Pick promises this very error
+			t.Errorf("a third request: %v", err)
+		}
+		one.Done(health.Success)
+		two.Done(health.Success)
+	})
+}
+
+func TestTakeReachesABackendThatIsOutAndCountsThere(t *testing.T) {
+	inTime(t, anyTurn, 2, func(t *testing.T, b *balancer.Balancer) {
+		out := b.Backends()[0]
+		strike(t, b, out, 5, health.Failure)
+		if out.Fit() {
+			t.Fatal("it is not out")
+		}
+		p := b.Take(out)
+		if p.Backend() != out || out.InFlight() != 1 {
+			t.Errorf("took %v with %d in flight", p.Backend(), out.InFlight())
+		}
+		p.Done(balancer.Result{Outcome: health.Neutral})
+		if out.InFlight() != 0 {
+			t.Errorf("%d in flight at the end", out.InFlight())
+		}
+	})
+}
+
+func TestARequestThatAnotherBackendAnsweredFirstMakesThisOneSlowAndNoFailure(t *testing.T) {
+	inTime(t, balancer.Config{}, 2, func(t *testing.T, b *balancer.Balancer) {
+		slow := b.Backends()[0]
+		for range 10 {
+			p := b.Take(slow)
+			pass(100 * time.Millisecond)
+			p.Done(balancer.Result{Outcome: health.Neutral, Overtaken: true})
+			fast := b.Take(b.Backends()[1])
+			pass(time.Millisecond)
+			fast.Done(balancer.Result{Outcome: health.Success})
+		}
+		if !slow.Fit() {
+			t.Error("it was ejected")
+		}
+		if n := serve(t, b, 100, succeed)[slow]; n != 0 {
+			t.Errorf("it got %d of 100 requests, though it takes a hundred times as long as the other", n)
+		}
+	})
+}
+
+func TestATimeShorterThanTheLatencySaysNothing(t *testing.T) {
+	inTime(t, balancer.Config{}, 2, func(t *testing.T, b *balancer.Balancer) {
+		for range 100 {
+			for _, be := range b.Backends() {
+				p := b.Take(be)
+				pass(50 * time.Millisecond)
+				p.Done(balancer.Result{Outcome: health.Success})
+			}
+		}
+		one := b.Backends()[0]
+		for range 20 {
+			p := b.Take(one)
+			pass(time.Millisecond)
+			p.Done(balancer.Result{Outcome: health.Neutral, Overtaken: true})
+		}
+		if n := serve(t, b, 200, func(*balancer.Backend) health.Outcome { return health.Neutral })[one]; n > 120 {
+			t.Errorf("it got %d of 200 requests: it passes for faster than it is", n)
+		}
+	})
+}
