@@ -2,7 +2,6 @@ package grpcbalancer
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	gbalancer "google.golang.org/grpc/balancer"
@@ -49,23 +48,8 @@ func (b builder) ParseConfig(text json.RawMessage) (serviceconfig.LoadBalancingC
 	if err := json.Unmarshal(text, config); err != nil {
 		return nil, fmt.Errorf("%s: read config: %w", b.name, err)
 	}
-	err := config.Validate()
-	switch {
-	case config.Invalid != "":
-		err = errors.New(config.Invalid)
-	case err == nil && config.HashKey.Cookie != "":
-		err = errCookie
-	}
-	if err != nil {
+	if err := config.validate(); err != nil {
 		return nil, fmt.Errorf("%s: %w", b.name, err)
 	}
 	return config, nil
-}
-
-// lbConfig is a Config as gRPC hands it around. Policies that wrap others, such
-// as random_subsetting_experimental, write it as JSON and read it again.
-type lbConfig struct {
-	serviceconfig.LoadBalancingConfig `json:"-"`
-	balancer.Config
-	Invalid string `json:"invalid,omitempty"` // why there is no Config
 }

@@ -18,7 +18,10 @@ import (
 type call struct {
 	pool *pool                    // read-only
 	done func(gbalancer.DoneInfo) // finish; read-only
+
 	pick balancer.Pick
+	sub  *subConn
+	of   *callContext // may be nil
 }
 
 func (p *pool) newCall() any {
@@ -29,14 +32,19 @@ func (p *pool) newCall() any {
 
 // finish is called by gRPC once.
 func (c *call) finish(info gbalancer.DoneInfo) {
-	pick := c.pick
-	c.pick = balancer.Pick{}
+	pick, overtaken := c.pick, c.of != nil && c.of.overtaken.Load()
+	c.sub.leave()
+	c.pick, c.sub, c.of = balancer.Pick{}, nil, nil
 	c.pool.calls.Put(c)
-	c.pool.finish(pick, info)
+	if overtaken && status.Code(info.Err) == codes.Canceled {
+		pick.Done(balancer.Result{Overtaken: true})
+		return
+	}
+	c.pool.finish(pick, &info)
 }
 
 // finish ends a pick.
-func (p *pool) finish(pick balancer.Pick, info gbalancer.DoneInfo) {
+func (p *pool) finish(pick balancer.Pick, info *gbalancer.DoneInfo) {
 	if p.reports {
 		pick.Backend().Report(reportOf(info.Trailer))
 	}
@@ -49,20 +57,26 @@ func (p *pool) finish(pick balancer.Pick, info gbalancer.DoneInfo) {
 
 // resultOf says what the end of an attempt means for its backend, and whether
 // it is an answer. Statuses that say that the request was wrong are neutral.
-func resultOf(info gbalancer.DoneInfo) (_ balancer.Result, answer bool) {
+func resultOf(info *gbalancer.DoneInfo) (_ balancer.Result, answer bool) {
 	if info.Err == nil {
 		if !info.BytesReceived { // the pick never became a request
 			return balancer.Result{}, false
 		}
 		return balancer.Result{Outcome: health.Success}, true
 	}
+	failed := balancer.Result{Outcome: health.Failure, RetryAfter: pushback(info.Trailer)}
 	switch status.Code(info.Err) {
 	case codes.Canceled:
 		return balancer.Result{}, false
 	case codes.DeadlineExceeded:
 		return balancer.Result{Outcome: health.Timeout}, false
-	case codes.Unavailable, codes.ResourceExhausted, codes.Internal, codes.Unknown, codes.DataLoss:
-		return balancer.Result{Outcome: health.Failure, RetryAfter: pushback(info.Trailer)}, true
+	case codes.Unavailable:
+		if !info.BytesSent { // the connection was closing, and gRPC sends the request elsewhere
+			return balancer.Result{}, false
+		}
+		return failed, true
+	case codes.ResourceExhausted, codes.Internal, codes.Unknown, codes.DataLoss:
+		return failed, true
 	default:
 		return balancer.Result{}, info.BytesReceived
 	}

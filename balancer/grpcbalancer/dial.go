@@ -1,8 +1,6 @@
 package grpcbalancer
 
 import (
-	"encoding/json"
-	"fmt"
 	"time"
 
 	"google.golang.org/grpc"
@@ -13,13 +11,19 @@ import (
 )
 
 // DialOptions returns what a client needs to balance over the endpoints of a
-// k8s, headless or static target. Credentials are for the caller to add:
+// k8s, headless or static target: those of a [Config] that says no more than how
+// to choose among the backends. Credentials are for the caller to add:
 //
 //	conn, err := grpc.NewClient("k8s:///quiz.kiada:grpc", append(grpcbalancer.DialOptions(balancer.Config{}),
 //		grpc.WithTransportCredentials(insecure.NewCredentials()))...)
-//
-// A config that is impossible makes grpc.NewClient fail, with an error that
-// names the field. The options are, in gRPC's terms:
+func DialOptions(config balancer.Config) []grpc.DialOption {
+	return Config{Balancer: config}.DialOptions()
+}
+
+// DialOptions returns what a client needs to balance over the endpoints of a
+// k8s, headless or static target. They are for one channel, and credentials are
+// for the caller to add. A config that is impossible makes grpc.NewClient fail,
+// with an error that names the field. The options are, in gRPC's terms:
 //
 //   - WithDefaultServiceConfig selects the policy with the config. To have
 //     retries or health checks, too, give a whole service config after these
@@ -34,45 +38,41 @@ import (
 //     connection, for ever. gRPC's keepalive would do the same, but a server
 //     that does not expect its pings closes the connection, and by default none
 //     expects them more often than every 5 minutes.
-//   - WithChainUnaryInterceptor and WithChainStreamInterceptor, which tell a
-//     request whose deadline passed before discovery had an answer what it was
-//     waiting for. They do nothing otherwise.
+//   - WithChainUnaryInterceptor and WithChainStreamInterceptor: they let attempts
+//     know of those before them, so that a retry goes to another backend; let a
+//     stream count as answered with its first message; hedge; and tell a request
+//     whose deadline passed before discovery had an answer what it was waiting
+//     for.
 //
 // Of two options that set the same thing gRPC takes the later, so whatever is
 // given after these prevails. The resolver is the one that is registered for the
 // scheme. grpc.WithResolvers(resolver.NewBuilder(...)), before or after these,
 // replaces it, for example to use another source.
-func DialOptions(config balancer.Config) []grpc.DialOption {
-	return []grpc.DialOption{
-		grpc.WithDefaultServiceConfig(serviceConfig(config)),
-		grpc.WithNoProxy(),
-		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff: backoff.Config{
-				BaseDelay:  250 * time.Millisecond,
-				Multiplier: 1.6,
-				Jitter:     0.2,
-				MaxDelay:   15 * time.Second,
-			},
-			MinConnectTimeout: 5 * time.Second,
-		}),
-		grpc.WithContextDialer(dial),
-		grpc.WithChainUnaryInterceptor(explainUnary),
-		grpc.WithChainStreamInterceptor(explainStream),
+func (c Config) DialOptions() []grpc.DialOption {
+	calls := &interceptors{hedger: newHedger(c.Hedging)}
+	options := []grpc.DialOption{
+		grpc.WithDefaultServiceConfig(c.serviceConfig()),
+		grpc.WithChainUnaryInterceptor(calls.unary),
+		grpc.WithChainStreamInterceptor(calls.stream),
 	}
+	if !c.KeepProxy {
+		options = append(options, grpc.WithNoProxy())
+	}
+	if !c.KeepBackoff {
+		options = append(options, grpc.WithConnectParams(connectParams))
+	}
+	if !c.KeepDialer {
+		options = append(options, grpc.WithContextDialer(dial))
+	}
+	return options
 }
 
-// serviceConfig writes the config as gRPC wants it. What is impossible is
-// written, too, since it is grpc.NewClient that can return an error.
-func serviceConfig(config balancer.Config) string {
-	lb := lbConfig{Config: config}
-	if err := config.Validate(); err != nil {
-		lb = lbConfig{Invalid: err.Error()}
-	} else if config.NewPolicy != nil {
-		lb = lbConfig{Invalid: "newPolicy: a policy of one's own needs a builder, see NewBuilder"}
-	}
-	text, err := json.Marshal(lb)
-	if err != nil { // a valid Config holds nothing that JSON does not know
-		panic(fmt.Sprintf("%s: config: %v", Name, err))
-	}
-	return fmt.Sprintf(`{"loadBalancingConfig":[{%q:%s}]}`, Name, text)
+var connectParams = grpc.ConnectParams{
+	Backoff: backoff.Config{
+		BaseDelay:  250 * time.Millisecond,
+		Multiplier: 1.6,
+		Jitter:     0.2,
+		MaxDelay:   15 * time.Second,
+	},
+	MinConnectTimeout: 5 * time.Second,
 }

@@ -20,21 +20,21 @@ func endpointsOf(s grpcresolver.State) []discovery.Endpoint {
 	return endpoints
 }
 
-// addresses finds the address to connect to for an endpoint. As a rule few are
+// addresses finds the addresses to connect to for an endpoint. As a rule few are
 // new, and the index is not worth its cost.
 type addresses struct {
 	of    []grpcresolver.Endpoint
 	asked int
-	index map[discovery.Identity]grpcresolver.Address // nil before it is worth it
+	index map[discovery.Identity][]grpcresolver.Address // nil before it is worth it
 }
 
-func (a *addresses) find(id discovery.Identity) grpcresolver.Address {
+func (a *addresses) find(id discovery.Identity) []grpcresolver.Address {
 	const few = 4
 	if a.asked++; a.asked > few && a.index == nil {
-		a.index = make(map[discovery.Identity]grpcresolver.Address, len(a.of))
+		a.index = make(map[discovery.Identity][]grpcresolver.Address, len(a.of))
 	}
-	if address, ok := a.index[id]; ok {
-		return address
+	if found, ok := a.index[id]; ok {
+		return found
 	}
 	for _, e := range a.of {
 		if len(e.Addresses) == 0 {
@@ -42,9 +42,9 @@ func (a *addresses) find(id discovery.Identity) grpcresolver.Address {
 		}
 		endpoint := endpointOf(e)
 		if a.index != nil {
-			a.index[endpoint.Identity()] = e.Addresses[0]
+			a.index[endpoint.Identity()] = e.Addresses
 		} else if endpoint.Identity() == id {
-			return e.Addresses[0]
+			return e.Addresses
 		}
 	}
 	return a.index[id]

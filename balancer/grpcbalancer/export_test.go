@@ -1,7 +1,13 @@
 package grpcbalancer
 
+import (
+	gbalancer "google.golang.org/grpc/balancer"
+
+	"github.com/sidestep-lb/sidestep/balancer"
+)
+
 // ParseReport reads the load report of a trailer.
 var ParseReport = parseReport
 
 // ResultOf says what the end of an attempt means.
-var ResultOf = resultOf
+func ResultOf(info gbalancer.DoneInfo) (balancer.Result, bool) { return resultOf(&info) }

@@ -1,29 +1,22 @@
 package grpcbalancer
 
 import (
-	"context"
-	"errors"
 	"strings"
 
-	"google.golang.org/grpc/metadata"
-
-	"github.com/sidestep-lb/sidestep/balancer"
+	"google.golang.org/grpc"
 )
 
-var errCookie = errors.New("balancer config: hashKey.cookie: gRPC has no cookies; want header")
+// Key returns an option for a call that belongs together with all others of the
+// same key: by the policies ring_hash and maglev they go to the same backend, see
+// [balancer.WithKey], which does the same for all calls with a context. The option
+// goes before that, and both before an entry of the metadata that Config.HashKey
+// names. It needs the interceptors of DialOptions; an empty key is none.
+func Key(key string) grpc.CallOption { return keyOption{text: key} }
 
-// request returns what the Balancer has to know of a request with this context.
-//
-// A key of balancer.WithKey costs nothing. One in the metadata costs a copy of
-// them, since gRPC v1.84 has no other way to read them.
-func (p *pool) request(ctx context.Context) (r balancer.Request) {
-	if !p.balancer.Keyed() {
-		return r
-	}
-	r.Key, r.HasKey = balancer.KeyFrom(ctx)
-	if !r.HasKey && p.header != "" {
-		md, _ := metadata.FromOutgoingContext(ctx)
-		r.SetKey(strings.Join(md[p.header], ","))
-	}
-	return r
+type keyOption struct {
+	grpc.EmptyCallOption
+	text string
 }
+
+// joined is how several values of an entry make one key (gRFC A76).
+func joined(values []string) string { return strings.Join(values, ",") }

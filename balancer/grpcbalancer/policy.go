@@ -7,8 +7,6 @@ import (
 	gbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/balancer/base"
 	"google.golang.org/grpc/connectivity"
-
-	"github.com/sidestep-lb/sidestep/balancer"
 )
 
 // A policy balances one channel. gRPC calls its methods one at a time.
@@ -18,8 +16,8 @@ type policy struct {
 	target    string
 	newPolicy NewPolicy // nil where the config names one
 
-	config balancer.Config // that of pool
-	pool   *pool           // nil before the first update
+	config *lbConfig // that of pool
+	pool   *pool     // nil before the first update
 }
 
 // UpdateClientConnState implements gbalancer.Balancer. It returns
@@ -36,16 +34,14 @@ func (p *policy) UpdateClientConnState(s gbalancer.ClientConnState) error {
 // simplest way that fails no request: the old connections finish what they have
 // begun, and new requests wait for the new ones.
 func (p *policy) configure(lb any) error {
-	var config balancer.Config // the default, if the policy is named without a config
-	if lb, ok := lb.(*lbConfig); ok {
-		config = lb.Config
+	config, ok := lb.(*lbConfig)
+	if !ok {
+		config = &lbConfig{} // the policy is named without a config
 	}
 	if p.pool != nil && reflect.DeepEqual(config, p.config) {
 		return nil
 	}
-	complete := config
-	complete.NewPolicy = p.newPolicy
-	next, err := newPool(p.cc, p.target, complete)
+	next, err := newPool(p.cc, p.target, config, p.newPolicy)
 	if err != nil {
 		return fmt.Errorf("%s: %w", Name, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	gbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/connectivity"
@@ -25,31 +26,50 @@ var errNoAddresses = errors.New("the name resolver found no addresses")
 // to "all have failed", and settle is for that.
 type pool struct {
 	// Set at the start and read-only.
-	cc       gbalancer.ClientConn
-	target   string
-	balancer *balancer.Balancer
-	header   string    // of the metadata, where the key of a request is; or empty
-	calls    sync.Pool // of *call
-	reports  bool      // whether the policy wants load reports
+	cc           gbalancer.ClientConn
+	target       string
+	balancer     *balancer.Balancer
+	header       string        // of the metadata, where the key of a request is; or empty
+	reports      bool          // whether the policy wants load reports
+	reportPeriod time.Duration // in which servers are asked for them; or 0
+	maxConns     int           // of a backend
+	streams      int64         // on each of them, before there is another one
+	calls        sync.Pool     // of *call
 
 	addresses addresses // used in calls of update alone
 
 	pushing sync.Mutex         // held while gRPC is told, so that it hears things in order; taken before mu
 	told    connectivity.State // guarded by pushing
 
-	mu      sync.Mutex
+	mu      sync.Mutex                     // taken after the Balancer's
 	closed  bool                           // guarded by mu
-	conns   [connectivity.Shutdown + 1]int // SubConns by state, save Idle and Shutdown; guarded by mu
+	conns   [connectivity.Shutdown + 1]int // connections by state, save Idle and Shutdown; guarded by mu
+	dials   dials                          // guarded by mu
 	lastErr error                          // of a connection; guarded by mu
 	reason  error                          // why there are no endpoints; guarded by mu
+	chosen  int                            // calls that wait for one certain backend, see all.go; guarded by mu
 }
 
-func newPool(cc gbalancer.ClientConn, target string, config balancer.Config) (*pool, error) {
-	p := &pool{cc: cc, target: target, header: strings.ToLower(config.HashKey.Header), told: connectivity.Idle}
+func newPool(cc gbalancer.ClientConn, target string, config *lbConfig, newPolicy NewPolicy) (*pool, error) {
+	p := &pool{
+		cc:           cc,
+		target:       target,
+		header:       strings.ToLower(config.HashKey.Header),
+		told:         connectivity.Idle,
+		reports:      config.Policy == balancer.Weighted,
+		reportPeriod: time.Duration(config.ReportPeriod),
+		maxConns:     max(config.MaxConnections, 1),
+		streams:      int64(config.StreamsPerConnection),
+	}
+	if p.streams == 0 {
+		p.streams = defaultStreams
+	}
+	p.dials = dials{pool: p, limit: maxDials}
 	p.calls.New = p.newCall
-	p.reports = config.Policy == balancer.Weighted
+	complete := config.Config
+	complete.NewPolicy = newPolicy
 	var err error
-	p.balancer, err = balancer.New(config, balancer.Hooks{ConnectFirst: true, Connect: p.connect, Published: p.push})
+	p.balancer, err = balancer.New(complete, balancer.Hooks{ConnectFirst: true, Connect: p.connect, Published: p.push})
 	return p, err
 }
 
@@ -67,6 +87,7 @@ func (p *pool) update(s grpcresolver.State) error {
 		p.mu.Unlock()
 	}
 	p.balancer.Update(endpoints)
+	p.startDials()
 	p.settle()
 	if len(endpoints) == 0 {
 		return gbalancer.ErrBadResolverState
@@ -104,6 +125,7 @@ func (p *pool) tell(always bool) {
 	defer p.pushing.Unlock()
 	p.mu.Lock()
 	state, closed := p.state(), p.closed
+	always = always || p.chosen > 0
 	p.mu.Unlock()
 	if closed || state == p.told && !always {
 		return
@@ -121,41 +143,5 @@ func (p *pool) state() connectivity.State {
 		return connectivity.Connecting
 	default:
 		return connectivity.TransientFailure
-	}
-}
-
-// Pick implements gbalancer.Picker. It takes no lock and allocates nothing,
-// unless there is nothing to pick from.
-func (p *pool) Pick(info gbalancer.PickInfo) (gbalancer.PickResult, error) {
-	picked, err := p.balancer.Pick(p.request(info.Ctx))
-	if err != nil {
-		return gbalancer.PickResult{}, p.failure(err)
-	}
-	sc := picked.Backend().Conn().(*subConn)
-	if picked.Plain() {
-		return sc.picked, nil
-	}
-	c := p.calls.Get().(*call)
-	c.pick = picked
-	return gbalancer.PickResult{SubConn: sc.sub, Done: c.done}, nil
-}
-
-// failure returns why a pick failed: that it should wait, or else an error that
-// fails the request. Waiting is always right while the state is another than
-// TRANSIENT_FAILURE, since gRPC hears of the next change.
-func (p *pool) failure(cause error) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	failed := p.conns[connectivity.TransientFailure]
-	switch {
-	case errors.Is(cause, balancer.ErrBusy):
-		return fmt.Errorf("%s: %w", p.target, cause)
-	case p.closed || p.state() != connectivity.TransientFailure:
-		return gbalancer.ErrNoSubConnAvailable
-	case failed == 0:
-		return p.reason
-	default:
-		// Not wrapped: gRPC would take a status in it for the request's own.
-		return fmt.Errorf("%s: none of its %d endpoints can be reached: last error: %v", p.target, failed, p.lastErr) //nolint:errorlint // see above
 	}
 }

@@ -1,112 +1,131 @@
 package grpcbalancer
 
 import (
+	"sync/atomic"
 	"time"
 
 	gbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/connectivity"
 	grpcresolver "google.golang.org/grpc/resolver"
-
-	"github.com/sidestep-lb/sidestep/balancer"
-	"github.com/sidestep-lb/sidestep/health"
 )
 
-// A subConn is the connection to one backend.
+// A subConn is one TCP connection to a backend, which gRPC makes anew when it is
+// lost.
 type subConn struct {
 	// Set at the start and read-only.
-	pool    *pool
-	backend *balancer.Backend
+	conn    *connection
+	address grpcresolver.Address
+	spare   bool // there were others when it was made, see scale.go
 	sub     gbalancer.SubConn
 	picked  gbalancer.PickResult // of a plain pick of the backend
 
-	// Connecting, Ready, TransientFailure or Shutdown; guarded by the pool's mu.
-	state connectivity.State
+	inFlight atomic.Int64 // requests, if the pool scales
+
+	// Guarded by the pool's mu.
+	state   connectivity.State // as the server's health has it
+	up      bool               // it is connected, whatever the server says of its health
+	failed  bool               // since it was ready last
+	dialing bool               // it counts among the dials that are going on
+	closed  bool
 }
 
-// connect is the Balancer's hook for a new backend.
-func (p *pool) connect(b *balancer.Backend) balancer.Conn {
-	c := &subConn{pool: p, backend: b}
-	address := p.addresses.find(b.Endpoint().Identity())
-	//nolint:staticcheck // only the use with several addresses is deprecated
-	sub, err := p.cc.NewSubConn([]grpcresolver.Address{address}, gbalancer.NewSubConnOptions{StateListener: c.changed})
-	if err != nil { // the channel is closing
-		p.move(c, connectivity.TransientFailure, err)
-		return c
-	}
-	c.sub = sub
-	c.picked = gbalancer.PickResult{SubConn: sub, Done: func(info gbalancer.DoneInfo) { p.finish(b.Picked(), info) }}
-	p.move(c, connectivity.Connecting, nil)
-	sub.Connect()
-	return c
-}
-
-// changed is the listener for the state of the connection. gRPC calls it, and
+// changed is the listener for the state of the SubConn. gRPC calls it, and
 // healthChanged, one at a time.
-func (c *subConn) changed(s gbalancer.SubConnState) {
-	switch s.ConnectivityState {
-	case connectivity.Ready:
-		// Ready is what the health listener says. Without health checks in the
-		// service config that is the case at once.
-		c.sub.RegisterHealthListener(c.healthChanged)
-	case connectivity.Idle:
-		c.set(connectivity.Connecting, nil)
-		c.sub.Connect()
-	case connectivity.Connecting, connectivity.TransientFailure:
-		c.set(s.ConnectivityState, s.ConnectionError)
+func (s *subConn) changed(now gbalancer.SubConnState) {
+	p := s.conn.pool
+	if now.ConnectivityState != connectivity.Ready {
+		s.become(now.ConnectivityState, false, now.ConnectionError)
+		return
 	}
+	p.mu.Lock()
+	closed := s.closed
+	if !closed {
+		s.up = true
+		p.dials.done(s)
+		s.conn.settled(s)
+	}
+	p.mu.Unlock()
+	if closed {
+		return
+	}
+	p.startDials()
+	// Ready is what the health listener says. Without health checks in the
+	// service config that is the case at once.
+	s.sub.RegisterHealthListener(s.healthChanged)
+	s.watchReports()
 }
 
 // healthChanged is the listener for what the server says of its health (gRFC A17).
-func (c *subConn) healthChanged(s gbalancer.SubConnState) {
-	c.set(s.ConnectivityState, s.ConnectionError)
+func (s *subConn) healthChanged(now gbalancer.SubConnState) {
+	s.become(now.ConnectivityState, true, now.ConnectionError)
 }
 
-func (c *subConn) set(s connectivity.State, err error) {
-	if !c.pool.move(c, s, err) {
-		return
-	}
-	if s == connectivity.Ready {
-		c.backend.Observe(health.Success)
-		return
-	}
-	c.backend.Observe(health.Unreachable)
-	if s == connectivity.TransientFailure {
-		c.pool.settle()
-	}
-}
-
-// drainDelay is how long a connection that is to drain takes streams still. A
-// request that was sent here before the last update and comes after Shutdown
-// may hang until its deadline (grpc-go 1.85: a stream that waits for its quota
-// does not hear of a local drain).
-const drainDelay = 100 * time.Millisecond
-
-// Drain implements balancer.Conn. Requests in flight finish: Shutdown closes a
-// connection only after its last stream.
-func (c *subConn) Drain() {
-	c.pool.move(c, connectivity.Shutdown, nil)
-	if c.sub != nil {
-		time.AfterFunc(drainDelay, c.sub.Shutdown)
-	}
-}
-
-// move notes the new state of c, unless c has been shut down.
-func (p *pool) move(c *subConn, s connectivity.State, err error) bool {
+// become takes note of a state.
+func (s *subConn) become(state connectivity.State, up bool, err error) {
+	p, c := s.conn.pool, s.conn
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if c.state == connectivity.Shutdown {
-		return false
+	if s.closed || state == connectivity.Shutdown {
+		p.mu.Unlock()
+		return
 	}
 	if err != nil {
-		p.lastErr = err
+		p.lastErr, c.err = err, err
 	}
-	// A connection that has failed counts as such until it is ready, however
-	// often it tries (gRFC A62). Otherwise requests would hang between attempts.
-	if c.state == connectivity.TransientFailure && s == connectivity.Connecting {
-		return true
+	lost := s.state == connectivity.Ready && state != connectivity.Ready
+	s.state, s.up = state, up
+	switch state {
+	case connectivity.Ready:
+		s.failed = false
+		if s.spare {
+			c.growing.Store(false)
+		}
+	case connectivity.TransientFailure:
+		s.failed = true
+		s.hasFailed()
+	case connectivity.Idle: // the connection was lost, or its backoff is over
+		s.reconnect()
 	}
-	p.conns[c.state]--
-	p.conns[s]++
-	c.state = s
-	return true
+	c.sum()
+	now := c.state
+	p.mu.Unlock()
+	p.startDials()
+	c.tell(now)
+	if lost && now == connectivity.Ready {
+		p.push() // requests that were to use it wait for another picker
+	}
+}
+
+// hasFailed is called with the pool's mu held.
+func (s *subConn) hasFailed() {
+	s.conn.pool.dials.done(s)
+	switch {
+	case s.up: // and it is the server that says that it is not well
+	case s.conn.isSpare(s):
+		s.conn.dropSpare(s)
+	default:
+		s.conn.addNext() // another address may lead to the backend
+	}
+}
+
+// reconnect is called with the pool's mu held.
+func (s *subConn) reconnect() {
+	s.conn.pool.dials.done(s)
+	if s.conn.isSpare(s) {
+		s.conn.dropSpare(s)
+		return
+	}
+	s.conn.pool.dials.add(s)
+}
+
+// close gives the SubConn up. It is called with the pool's mu held.
+func (s *subConn) close() {
+	s.closed = true
+	s.conn.pool.dials.done(s)
+	time.AfterFunc(drainDelay, s.sub.Shutdown)
+}
+
+// finish ends a plain pick.
+func (s *subConn) finish(info gbalancer.DoneInfo) {
+	s.leave()
+	s.conn.pool.finish(s.conn.backend.Picked(), &info)
 }

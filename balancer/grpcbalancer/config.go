@@ -1,0 +1,117 @@
+package grpcbalancer
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc/serviceconfig"
+
+	"github.com/sidestep-lb/sidestep/balancer"
+)
+
+// Config says how a channel works. The zero value is ready to use.
+type Config struct {
+	// Balancer says how to choose among the backends.
+	Balancer balancer.Config
+	// Hedging, if its Percentile is set, sends calls that take long to a second
+	// backend.
+	Hedging Hedging
+	// MaxConnections is how many connections a backend may have. It gets another
+	// one when all that it has carry StreamsPerConnection requests, and gives it
+	// back when it has not been needed for a minute. The default is 1: requests
+	// that are more than the server's SETTINGS_MAX_CONCURRENT_STREAMS wait, as
+	// gRPC has it. Go's own servers have no such limit.
+	MaxConnections int
+	// StreamsPerConnection is the limit of the servers, where MaxConnections is
+	// more than 1. The default is 100.
+	StreamsPerConnection int
+	// ReportPeriod, if not 0, is how often servers are to report their load out
+	// of band, by the service xds.service.orca.v3.OpenRcaService (gRFC A51), for the
+	// policy weighted. The default is to take what comes with answers. A server
+	// without that service is asked once.
+	ReportPeriod time.Duration
+	// KeepProxy leaves the proxies of the environment in place (HTTPS_PROXY), and
+	// so does without grpc.WithNoProxy.
+	KeepProxy bool
+	// KeepBackoff leaves it to gRPC how long to wait between attempts to connect,
+	// and so does without grpc.WithConnectParams.
+	KeepBackoff bool
+	// KeepDialer leaves it to gRPC to dial, and so does without
+	// grpc.WithContextDialer. A node that is gone without a word is then found out
+	// by what grpc.WithKeepaliveParams says, or by TCP after a quarter of an hour.
+	KeepDialer bool
+}
+
+func (c *Config) validate() error {
+	fail := func(field string, value any, problem string) error {
+		return fmt.Errorf("grpcbalancer config: %s: %v %s", field, value, problem)
+	}
+	switch {
+	case c.Balancer.NewPolicy != nil:
+		return errors.New("balancer config: newPolicy: a policy of one's own needs a builder, see NewBuilder")
+	case c.MaxConnections < 0:
+		return fail("MaxConnections", c.MaxConnections, "is negative")
+	case c.StreamsPerConnection < 0:
+		return fail("StreamsPerConnection", c.StreamsPerConnection, "is negative")
+	case c.ReportPeriod < 0:
+		return fail("ReportPeriod", c.ReportPeriod, "is negative")
+	}
+	if err := c.Hedging.validate(); err != nil {
+		return err
+	}
+	return c.forPolicy().validate()
+}
+
+// An lbConfig is the part of a Config that the policy needs, as gRPC hands it
+// around. Policies that wrap others, such as random_subsetting_experimental,
+// write it as JSON and read it again.
+type lbConfig struct {
+	serviceconfig.LoadBalancingConfig `json:"-"`
+	balancer.Config
+	MaxConnections       int               `json:"maxConnections,omitempty"`
+	StreamsPerConnection int               `json:"streamsPerConnection,omitempty"`
+	ReportPeriod         balancer.Duration `json:"reportPeriod,omitempty"`
+	Invalid              string            `json:"invalid,omitempty"` // why there is no Config
+}
+
+func (c *Config) forPolicy() *lbConfig {
+	return &lbConfig{
+		Config:               c.Balancer,
+		MaxConnections:       c.MaxConnections,
+		StreamsPerConnection: c.StreamsPerConnection,
+		ReportPeriod:         balancer.Duration(c.ReportPeriod),
+	}
+}
+
+var errCookie = errors.New("balancer config: hashKey.cookie: gRPC has no cookies; want header")
+
+func (c *lbConfig) validate() error {
+	err := c.Validate()
+	switch {
+	case c.Invalid != "":
+		return errors.New(c.Invalid)
+	case err != nil:
+		return err
+	case c.HashKey.Cookie != "":
+		return errCookie
+	case c.MaxConnections < 0 || c.StreamsPerConnection < 0 || c.ReportPeriod < 0:
+		return errors.New("maxConnections, streamsPerConnection and reportPeriod must not be negative")
+	}
+	return nil
+}
+
+// serviceConfig writes the config as gRPC wants it. What is impossible is
+// written, too, since it is grpc.NewClient that can return an error.
+func (c *Config) serviceConfig() string {
+	lb := c.forPolicy()
+	if err := c.validate(); err != nil {
+		lb = &lbConfig{Invalid: err.Error()}
+	}
+	text, err := json.Marshal(lb)
+	if err != nil { // a valid Config holds nothing that JSON does not know
+		panic(fmt.Sprintf("%s: config: %v", Name, err))
+	}
+	return fmt.Sprintf(`{"loadBalancingConfig":[{%q:%s}]}`, Name, text)
+}

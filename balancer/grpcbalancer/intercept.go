@@ -1,0 +1,51 @@
+package grpcbalancer
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/sidestep-lb/sidestep/resolver"
+)
+
+// interceptors are those of a channel.
+type interceptors struct {
+	hedger *hedger // nil without hedging
+}
+
+func (i *interceptors) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	call := newCall(ctx, false, opts)
+	var err error
+	if timer := i.hedger.timer(method, reply); timer != nil && call.member == nil {
+		err = i.hedger.call(call, &rpc{method: method, req: req, reply: reply, cc: cc, invoke: invoke, opts: opts}, timer)
+	} else {
+		err = invoke(call, method, req, reply, cc, opts...)
+	}
+	return explain(cc, err)
+}
+
+func (i *interceptors) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	call := newCall(ctx, true, opts)
+	stream, err := open(call, desc, cc, method, opts...)
+	if err != nil {
+		return nil, explain(cc, err)
+	}
+	return &watchedStream{ClientStream: stream, answers: &call.answers}, nil
+}
+
+// explain adds to the error of a request whose deadline passed what the channel
+// was waiting for, if it was waiting for discovery. Code and details stay.
+func explain(cc *grpc.ClientConn, err error) error {
+	if err == nil || status.Code(err) != codes.DeadlineExceeded {
+		return err
+	}
+	pending := resolver.Pending(cc.CanonicalTarget())
+	if pending == nil {
+		return err
+	}
+	s := status.Convert(err).Proto() // a copy
+	s.Message += ": " + pending.Error()
+	return status.ErrorProto(s)
+}

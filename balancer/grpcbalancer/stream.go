@@ -1,0 +1,70 @@
+package grpcbalancer
+
+import (
+	"sync"
+
+	gbalancer "google.golang.org/grpc/balancer"
+	"google.golang.org/grpc"
+
+	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/health"
+)
+
+// A stream is answered with its first message, which a picker does not hear of.
+// So its ClientStream is watched, and tells the attempt that is under way.
+
+// answers hands the first message of a stream to its attempt.
+type answers struct {
+	mu      sync.Mutex
+	current *attempt // the latest one; guarded by mu
+}
+
+// An attempt is a pick that a stream goes on with.
+type attempt struct {
+	pool *pool         // read-only
+	sub  *subConn      // read-only
+	pick balancer.Pick // guarded by the answers' mu
+	over bool          // guarded by the answers' mu
+}
+
+// stream returns the result of a pick for a stream.
+func (c *callContext) stream(s *subConn, picked balancer.Pick) gbalancer.PickResult {
+	a := &attempt{pool: s.conn.pool, sub: s, pick: picked}
+	c.answers.mu.Lock()
+	c.answers.current = a
+	c.answers.mu.Unlock()
+	return gbalancer.PickResult{SubConn: s.sub, Done: func(info gbalancer.DoneInfo) {
+		c.answers.mu.Lock()
+		a.over = true
+		pick := a.pick
+		c.answers.mu.Unlock()
+		a.sub.leave()
+		a.pool.finish(pick, &info)
+	}}
+}
+
+// answered is called when the stream has its first message.
+func (a *answers) answered() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.current != nil && !a.current.over {
+		a.current.pick.Answered(balancer.Result{Outcome: health.Success})
+	}
+}
+
+// A watchedStream is a stream that has not had a message yet, or has.
+type watchedStream struct {
+	grpc.ClientStream
+	answers  *answers
+	answered bool // owned by the caller of RecvMsg
+}
+
+// RecvMsg implements grpc.ClientStream.
+func (s *watchedStream) RecvMsg(m any) error {
+	err := s.ClientStream.RecvMsg(m)
+	if err == nil && !s.answered {
+		s.answered = true
+		s.answers.answered()
+	}
+	return err
+}
