@@ -44,6 +44,23 @@ func TestStateHoldsEachEndpointAsAddressAndAsEndpoint(t *testing.T) {
 	}
 }
 
+func TestAPodOfTwoFamiliesIsOneEndpointWithTwoAddresses(t *testing.T) {
+	both, one := ready("10.0.0.1:80"), ready("10.0.0.2:80")
+	both.Other = netip.MustParseAddrPort("[fd00::1]:80")
+	cc := newChannel()
+	build(t, cc, "k8s:///quiz.kiada:80", resolver.Config{Source: newSource(both, one)})
+	s := cc.state(t)
+	if len(s.Endpoints) != 2 || len(s.Addresses) != 2 {
+		t.Fatalf("%d endpoints, %d addresses; want 2 each", len(s.Endpoints), len(s.Addresses))
+	}
+	if a := s.Endpoints[0].Addresses; len(a) != 2 || a[0].Addr != "10.0.0.1:80" || a[1].Addr != "[fd00::1]:80" {
+		t.Errorf("the addresses of the first endpoint are %v", a)
+	}
+	if a := s.Endpoints[1].Addresses; len(a) != 1 || a[0].Addr != "10.0.0.2:80" {
+		t.Errorf("the addresses of the second endpoint are %v", a)
+	}
+}
+
 func TestAttributesOfTheSameEndpointAreEqual(t *testing.T) {
 	states := [3]grpcresolver.State{}
 	for i, e := range []discovery.Endpoint{ready("10.0.0.1:80"), ready("10.0.0.1:80"), ready("10.0.0.2:80")} {

@@ -34,6 +34,12 @@ func state(usable []discovery.Endpoint, reason error, last []discovery.Endpoint,
 			Addresses:  s.Addresses[i : i+1 : i+1],
 			Attributes: &all[i],
 		}
+		if other := usable[i].Other; other.IsValid() {
+			// The same pod in the other family: to be connected to by whichever
+			// leads there (gRFC A61). It is no address of the State's, where it would
+			// count as another pod.
+			s.Endpoints[i].Addresses = append(s.Endpoints[i].Addresses, grpcresolver.Address{Addr: other.String()})
+		}
 	}
 	if reason != nil {
 		s.Attributes = attributes.New(reasonKey{}, reason)

@@ -3,8 +3,8 @@ package grpcbalancer
 import (
 	"sync"
 
-	gbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc"
+	gbalancer "google.golang.org/grpc/balancer"
 
 	"github.com/sidestep-lb/sidestep/balancer"
 	"github.com/sidestep-lb/sidestep/health"

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -42,7 +43,11 @@ type pod struct {
 	addr     netip.AddrPort
 	uid      string
 	delay    time.Duration
-	code     codes.Code // of its answers
+	code     codes.Code  // of its answers
+	stalls   atomic.Bool // it answers no request before the caller gives up
+	refuses  atomic.Bool // it takes no stream
+	entered  func()      // called with each request, if set
+	left     func()      // and at its end
 	health   *health.Server
 	server   *grpc.Server
 	ended    chan struct{}
@@ -128,16 +133,31 @@ func who(srv any, ctx context.Context, decode func(any) error, _ grpc.UnaryServe
 		return nil, err
 	}
 	p.served.Add(1)
+	if p.entered != nil {
+		p.entered()
+		defer p.left()
+	}
 	p.host.Store(authority(ctx))
 	<-time.After(p.delay)
+	if p.stalls.Load() {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	if p.code != codes.OK {
 		return nil, status.Error(p.code, "as it is told")
+	}
+	name := metadata.Pairs("pod", p.name)
+	if err := errors.Join(grpc.SetHeader(ctx, name), grpc.SetTrailer(ctx, name)); err != nil {
+		return nil, err
 	}
 	return wrapperspb.String(p.name), nil
 }
 
 // talk answers each message with the pod's name.
 func talk(srv any, stream grpc.ServerStream) error {
+	if srv.(*pod).refuses.Load() {
+		return status.Error(codes.Unavailable, "as it is told")
+	}
 	for {
 		err := stream.RecvMsg(new(emptypb.Empty))
 		if errors.Is(err, io.EOF) {
