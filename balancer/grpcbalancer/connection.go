@@ -32,8 +32,8 @@ type connection struct {
 	next  *time.Timer // tries the next address
 	err   error       // the latest one
 
-	growing  atomic.Bool // another SubConn is on its way, see scale.go
-	shrinker *time.Timer // guarded by the pool's mu
+	growth   atomic.Int32 // still, growing or stunted, see scale.go
+	shrinker *time.Timer  // guarded by the pool's mu
 }
 
 // attemptDelay is how long an address has to lead to a connection before the

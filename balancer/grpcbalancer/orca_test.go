@@ -37,13 +37,13 @@ func TestWeightedGoesByTheLoadReportsInTrailers(t *testing.T) {
 	for config, want := range map[string]float64{`{"policy":"weighted"}`: 2.0 / 3, `{"policy":"round_robin"}`: 1.0 / 2} {
 		synctest.Test(t, func(t *testing.T) {
 			_, cc := build(t, 2, config)
-			for _, sc := range cc.subConns {
+			for _, sc := range cc.made() {
 				sc.becomes(connectivity.Ready, nil)
 			}
 			time.Sleep(time.Second) // of virtual time
 			reports := map[gbalancer.SubConn][]byte{
-				cc.subConns[0]: loadReport(map[protowire.Number]float64{1: 0.5, 6: 100}),
-				cc.subConns[1]: loadReport(map[protowire.Number]float64{1: 0.9, 6: 100, 7: 0, 9: 0.25}),
+				cc.made()[0]: loadReport(map[protowire.Number]float64{1: 0.5, 6: 100}),
+				cc.made()[1]: loadReport(map[protowire.Number]float64{1: 0.9, 6: 100, 7: 0, 9: 0.25}),
 			}
 			serve := func() map[gbalancer.SubConn]int {
 				got := map[gbalancer.SubConn]int{}
@@ -64,7 +64,7 @@ func TestWeightedGoesByTheLoadReportsInTrailers(t *testing.T) {
 				time.Sleep(time.Second) // of virtual time
 			}
 			synctest.Wait()
-			if got := float64(serve()[cc.subConns[1]]) / 3000; math.Abs(got-want) > 0.01 {
+			if got := float64(serve()[cc.made()[1]]) / 3000; math.Abs(got-want) > 0.01 {
 				t.Errorf("%s: the one with twice the capacity has a share of %.3f, want %.3f", config, got, want)
 			}
 		})

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	gbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/connectivity"
 	grpcresolver "google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/serviceconfig"
 
 	"github.com/sidestep-lb/sidestep/balancer/grpcbalancer"
 )
@@ -18,14 +20,16 @@ import (
 // A channel is a gbalancer.ClientConn without a network. The test plays gRPC.
 type channel struct {
 	gbalancer.ClientConn
-	subConns []*subConn
 
-	mu     sync.Mutex
-	states []gbalancer.State // guarded by mu
+	mu       sync.Mutex
+	subConns []*subConn        // guarded by mu
+	states   []gbalancer.State // guarded by mu
 }
 
-func (c *channel) NewSubConn(_ []grpcresolver.Address, opts gbalancer.NewSubConnOptions) (gbalancer.SubConn, error) {
-	sc := &subConn{listener: opts.StateListener}
+func (c *channel) NewSubConn(addrs []grpcresolver.Address, opts gbalancer.NewSubConnOptions) (gbalancer.SubConn, error) {
+	sc := &subConn{addr: addrs[0].Addr, listener: opts.StateListener}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.subConns = append(c.subConns, sc)
 	return sc, nil
 }
@@ -34,6 +38,13 @@ func (c *channel) UpdateState(s gbalancer.State) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.states = append(c.states, s)
+}
+
+// made returns the SubConns so far.
+func (c *channel) made() []*subConn {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.subConns)
 }
 
 // heard returns how many states the channel was told, and the last.
@@ -45,14 +56,25 @@ func (c *channel) heard() (int, gbalancer.State) {
 
 type subConn struct {
 	gbalancer.SubConn
-	listener func(gbalancer.SubConnState)
-	shutdown atomic.Int32
+	addr      string
+	listener  func(gbalancer.SubConnState)
+	unhealthy atomic.Bool // it says so when it is ready
+	connects  atomic.Int32
+	shutdown  atomic.Int32
+
+	reporter *reporter
+	built    int      // producers, see reports_test.go
+	ends     []func() // of producers
 }
 
-func (s *subConn) Connect()  {}
+func (s *subConn) Connect()  { s.connects.Add(1) }
 func (s *subConn) Shutdown() { s.shutdown.Add(1) }
 
 func (s *subConn) RegisterHealthListener(listener func(gbalancer.SubConnState)) {
+	if s.unhealthy.Load() {
+		listener(gbalancer.SubConnState{ConnectivityState: connectivity.TransientFailure, ConnectionError: errors.New("NOT_SERVING")})
+		return
+	}
 	listener(gbalancer.SubConnState{ConnectivityState: connectivity.Ready})
 }
 
@@ -63,6 +85,16 @@ func (s *subConn) becomes(state connectivity.State, err error) {
 // build makes a policy with n endpoints.
 func build(t *testing.T, n int, config string) (gbalancer.Balancer, *channel) {
 	t.Helper()
+	var list [][]string
+	for i := range n {
+		list = append(list, []string{fmt.Sprintf("10.0.%d.%d:80", i/250, i%250+1)})
+	}
+	return buildFor(t, config, list...)
+}
+
+// buildFor makes a policy with endpoints of the given addresses.
+func buildFor(t *testing.T, config string, endpoints ...[]string) (gbalancer.Balancer, *channel) {
+	t.Helper()
 	builder := gbalancer.Get(grpcbalancer.Name)
 	parsed, err := builder.(gbalancer.ConfigParser).ParseConfig(json.RawMessage(config))
 	if err != nil {
@@ -71,20 +103,34 @@ func build(t *testing.T, n int, config string) (gbalancer.Balancer, *channel) {
 	cc := &channel{}
 	b := builder.Build(cc, gbalancer.BuildOptions{})
 	t.Cleanup(b.Close)
+	tell(t, b, parsed, endpoints)
+	return b, cc
+}
+
+// update tells a policy of other endpoints.
+func update(t *testing.T, b gbalancer.Balancer, endpoints ...[]string) {
+	t.Helper()
+	tell(t, b, nil, endpoints)
+}
+
+func tell(t *testing.T, b gbalancer.Balancer, config serviceconfig.LoadBalancingConfig, endpoints [][]string) {
+	t.Helper()
 	var s grpcresolver.State
-	for i := range n {
-		address := grpcresolver.Address{Addr: fmt.Sprintf("10.0.%d.%d:80", i/250, i%250+1)}
-		s.Endpoints = append(s.Endpoints, grpcresolver.Endpoint{Addresses: []grpcresolver.Address{address}})
+	for _, addrs := range endpoints {
+		var e grpcresolver.Endpoint
+		for _, addr := range addrs {
+			e.Addresses = append(e.Addresses, grpcresolver.Address{Addr: addr})
+		}
+		s.Endpoints = append(s.Endpoints, e)
 	}
-	if err := b.UpdateClientConnState(gbalancer.ClientConnState{ResolverState: s, BalancerConfig: parsed}); err != nil {
+	if err := b.UpdateClientConnState(gbalancer.ClientConnState{ResolverState: s, BalancerConfig: config}); err != nil {
 		t.Fatal(err)
 	}
-	return b, cc
 }
 
 func TestManyConnectionsThatBecomeReadyCostFewPickers(t *testing.T) {
 	_, cc := build(t, 500, "{}")
-	for _, sc := range cc.subConns {
+	for _, sc := range cc.made() {
 		sc.becomes(connectivity.Connecting, nil)
 		sc.becomes(connectivity.Ready, nil)
 	}
@@ -107,7 +153,7 @@ func TestManyConnectionsThatBecomeReadyCostFewPickers(t *testing.T) {
 func TestPickAllocatesNothing(t *testing.T) {
 	for _, config := range []string{`{"policy":"round_robin"}`, `{"policy":"least_request"}`} {
 		_, cc := build(t, 10, config)
-		for _, sc := range cc.subConns {
+		for _, sc := range cc.made() {
 			sc.becomes(connectivity.Ready, nil)
 		}
 		eventually(t, "the channel is ready", func() bool {
@@ -136,21 +182,21 @@ func TestChannelThatFailedStaysSoUntilItIsReady(t *testing.T) {
 	if _, state := cc.heard(); state.ConnectivityState != connectivity.Connecting {
 		t.Fatalf("the first state is %v", state.ConnectivityState)
 	}
-	for _, sc := range cc.subConns {
+	for _, sc := range cc.made() {
 		sc.becomes(connectivity.TransientFailure, errors.New("connection refused"))
 	}
 	for _, s := range []connectivity.State{connectivity.Idle, connectivity.Connecting} {
-		cc.subConns[0].becomes(s, nil)
+		cc.made()[0].becomes(s, nil)
 		if _, state := cc.heard(); state.ConnectivityState != connectivity.TransientFailure {
 			t.Errorf("after %v the channel is %v", s, state.ConnectivityState)
 		}
 	}
-	cc.subConns[0].becomes(connectivity.Ready, nil)
+	cc.made()[0].becomes(connectivity.Ready, nil)
 	eventually(t, "the channel is ready", func() bool {
 		_, state := cc.heard()
 		return state.ConnectivityState == connectivity.Ready
 	})
-	cc.subConns[0].becomes(connectivity.Idle, nil) // lost, and connecting again
+	cc.made()[0].becomes(connectivity.Idle, nil) // lost, and connecting again
 	eventually(t, "the channel is connecting", func() bool {
 		_, state := cc.heard()
 		return state.ConnectivityState == connectivity.Connecting
@@ -161,7 +207,7 @@ func TestChannelThatFailedStaysSoUntilItIsReady(t *testing.T) {
 // wait for the next picker. There must be one.
 func TestLossOfAConnectionAlwaysBringsANewPicker(t *testing.T) {
 	_, cc := build(t, 2, "{}")
-	for _, sc := range cc.subConns {
+	for _, sc := range cc.made() {
 		sc.becomes(connectivity.Ready, nil)
 	}
 	eventually(t, "the channel is ready", func() bool {
@@ -170,9 +216,9 @@ func TestLossOfAConnectionAlwaysBringsANewPicker(t *testing.T) {
 	})
 	for range 20 {
 		before, _ := cc.heard()
-		cc.subConns[0].becomes(connectivity.Idle, nil)
-		cc.subConns[0].becomes(connectivity.Connecting, nil)
-		cc.subConns[0].becomes(connectivity.Ready, nil)
+		cc.made()[0].becomes(connectivity.Idle, nil)
+		cc.made()[0].becomes(connectivity.Connecting, nil)
+		cc.made()[0].becomes(connectivity.Ready, nil)
 		eventually(t, "a new picker comes", func() bool {
 			now, _ := cc.heard()
 			return now > before
@@ -183,13 +229,13 @@ func TestLossOfAConnectionAlwaysBringsANewPicker(t *testing.T) {
 func TestNothingIsToldAfterClose(t *testing.T) {
 	for range 20 {
 		b, cc := build(t, 10, "{}")
-		for _, sc := range cc.subConns {
+		for _, sc := range cc.made() {
 			sc.becomes(connectivity.Ready, nil)
 		}
 		b.Close()
 		b.Close()
 		told, state := cc.heard()
-		for _, sc := range cc.subConns {
+		for _, sc := range cc.made() {
 			eventually(t, "a connection is shut down", func() bool { return sc.shutdown.Load() == 1 })
 			sc.becomes(connectivity.Idle, nil)
 			sc.becomes(connectivity.TransientFailure, errors.New("closed"))

@@ -22,8 +22,17 @@ const (
 	growAgain   = 5 * time.Second // after an attempt that failed
 )
 
-// pick returns the SubConn for the next request and counts the request there;
-// nil if none is ready.
+// Whether another SubConn is on its way.
+const (
+	still int32 = iota
+	growing
+	stunted // it could not be made, and requests take what there is
+)
+
+// pick returns the SubConn for the next request and counts the request there. It
+// is nil if the request has to wait: for the backend, of which none is ready, or
+// for the further connection that it makes necessary. In both cases gRPC hears of
+// the next change.
 func (c *connection) pick() *subConn {
 	ready := c.ready.Load()
 	if ready == nil {
@@ -39,8 +48,13 @@ func (c *connection) pick() *subConn {
 			best, least = s, n
 		}
 	}
-	if least >= c.pool.streams && len(*ready) < c.pool.maxConns && c.growing.CompareAndSwap(false, true) {
-		time.AfterFunc(0, c.grow) // the pick takes no lock
+	if least >= c.pool.streams && len(*ready) < c.pool.maxConns {
+		if c.growth.CompareAndSwap(still, growing) {
+			time.AfterFunc(0, c.grow) // the pick takes no lock
+		}
+		if c.growth.Load() == growing {
+			return nil
+		}
 	}
 	best.inFlight.Add(1)
 	return best
@@ -57,16 +71,24 @@ func (s *subConn) leave() {
 func (c *connection) grow() {
 	p := c.pool
 	p.mu.Lock()
-	if ready := c.ready.Load(); c.state == connectivity.Ready && len(c.subs) < p.maxConns {
+	if ready := c.ready.Load(); ready != nil && len(c.subs) < p.maxConns {
 		c.add(&subConn{spare: true}, (*ready)[0].address)
 		if c.shrinker == nil {
 			c.shrinker = time.AfterFunc(shrinkAfter, c.shrink)
 		}
-	} else {
-		c.growing.Store(false)
+		p.mu.Unlock()
+		p.startDials()
+		return
 	}
+	c.stunt() // one that was lost comes back, or all are lost
 	p.mu.Unlock()
-	p.startDials()
+	p.push()
+}
+
+// stunt lets requests take what there is for a while.
+func (c *connection) stunt() {
+	c.growth.Store(stunted)
+	time.AfterFunc(growAgain, func() { c.growth.CompareAndSwap(stunted, still) })
 }
 
 // isSpare reports whether the backend can be reached without s. It is called
@@ -79,8 +101,8 @@ func (c *connection) isSpare(s *subConn) bool {
 // called with the pool's mu held.
 func (c *connection) dropSpare(s *subConn) {
 	c.drop(func(o *subConn) bool { return o == s })
-	if c.growing.Load() {
-		time.AfterFunc(growAgain, func() { c.growing.Store(false) })
+	if !s.grown {
+		c.stunt()
 	}
 }
 

@@ -26,6 +26,7 @@ type subConn struct {
 	up      bool               // it is connected, whatever the server says of its health
 	failed  bool               // since it was ready last
 	dialing bool               // it counts among the dials that are going on
+	grown   bool               // it is a spare one that has been ready
 	closed  bool
 }
 
@@ -71,13 +72,15 @@ func (s *subConn) become(state connectivity.State, up bool, err error) {
 	if err != nil {
 		p.lastErr, c.err = err, err
 	}
-	lost := s.state == connectivity.Ready && state != connectivity.Ready
+	// Requests wait for another picker that were to use s, or that made it necessary.
+	awaited := s.spare || s.state == connectivity.Ready && state != connectivity.Ready
 	s.state, s.up = state, up
 	switch state {
 	case connectivity.Ready:
 		s.failed = false
-		if s.spare {
-			c.growing.Store(false)
+		if s.spare && !s.grown {
+			s.grown = true
+			c.growth.Store(still)
 		}
 	case connectivity.TransientFailure:
 		s.failed = true
@@ -90,8 +93,8 @@ func (s *subConn) become(state connectivity.State, up bool, err error) {
 	p.mu.Unlock()
 	p.startDials()
 	c.tell(now)
-	if lost && now == connectivity.Ready {
-		p.push() // requests that were to use it wait for another picker
+	if awaited && now == connectivity.Ready {
+		p.push()
 	}
 }
 
