@@ -95,6 +95,36 @@ func TestARequestThatAnotherBackendAnsweredFirstMakesThisOneSlowAndNoFailure(t *
 	})
 }
 
+// With hedges that are sent after a millisecond, a backend that hangs is never
+// seen to take longer than that.
+func TestABackendWhoseRequestsAreAllOvertakenIsAvoided(t *testing.T) {
+	inTime(t, balancer.Config{}, 3, func(t *testing.T, b *balancer.Balancer) {
+		hangs := b.Backends()[0]
+		asked := 0
+		for range 300 {
+			p, err := b.Pick(balancer.Request{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			pass(time.Millisecond)
+			if p.Backend() == hangs {
+				asked++
+				p.Done(balancer.Result{Overtaken: true})
+			} else {
+				p.Done(balancer.Result{Outcome: health.Success})
+			}
+		}
+		if asked > 30 {
+			t.Errorf("it got %d of 300 requests", asked)
+		}
+		// And when it answers again it is soon back.
+		pass(10 * time.Second)
+		if n := serve(t, b, 300, succeed)[hangs]; n < 50 {
+			t.Errorf("it got %d of 300 requests when it answered again", n)
+		}
+	})
+}
+
 func TestATimeShorterThanTheLatencySaysNothing(t *testing.T) {
 	inTime(t, balancer.Config{}, 2, func(t *testing.T, b *balancer.Balancer) {
 		for range 100 {

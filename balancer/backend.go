@@ -43,7 +43,7 @@ const (
 	denied                         // it should be ejected, but too many are
 	unproven                       // it has never answered
 	warming                        // it is in slow start
-	failing                        // its last request failed
+	failing                        // its last request failed, or was overtaken by a hedge
 	offered                        // it waits for its probe, or that is under way
 )
 

@@ -218,14 +218,22 @@ func (b *Backend) succeed(start int64) {
 }
 
 // overtaken makes a request that was given up count like a latency, if it is a
-// long one.
+// long one. That is all that is known when it is the only one. But where one after
+// another is overtaken with no answer between, the backend may well answer none,
+// and each doubles what is expected of it.
 func (b *Backend) overtaken(start int64) {
 	if !b.balancer.policy.timed {
 		return
 	}
 	now := b.balancer.hooks.Now()
-	if sample, _ := b.estimate.read(now); float32(now-start) > sample {
-		b.balancer.policy.observe(&b.estimate, now, float32(now-start))
+	waited := float32(now - start)
+	sample, _ := b.estimate.read(now)
+	switch first := b.set(failing); {
+	case !first:
+		doubled := min(2*max(sample, waited), float32(minPenalty))
+		b.estimate.word.Store(packEstimate(max(sample, doubled), now))
+	case waited > sample:
+		b.balancer.policy.observe(&b.estimate, now, waited)
 	}
 }
 

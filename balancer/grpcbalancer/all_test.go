@@ -139,7 +139,10 @@ func TestAllAsksNoMoreThan32AtOnce(t *testing.T) {
 	count := func(p *pod) {
 		p.entered = func() {
 			n := now.Add(1)
-			for seen := most.Load(); n > seen && !most.CompareAndSwap(seen, n); seen = most.Load() {
+			for seen := most.Load(); n > seen; seen = most.Load() {
+				if most.CompareAndSwap(seen, n) {
+					return
+				}
 			}
 		}
 		p.delay = 20 * time.Millisecond
