@@ -104,6 +104,76 @@ func ExampleDialOptions_key() {
 	// Output: SERVING <nil>
 }
 
+func ExampleKey() {
+	one, stop := serve()
+	defer stop()
+	conn, err := grpc.NewClient("static:///"+one, append(
+		grpcbalancer.DialOptions(balancer.Config{Policy: balancer.Maglev}),
+		grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+	if err != nil {
+		panic(err)
+	}
+	defer conn.Close()
+
+	client := healthpb.NewHealthClient(conn)
+	answer, err := client.Check(context.Background(), &healthpb.HealthCheckRequest{}, grpcbalancer.Key("user-7"))
+	fmt.Println(answer.GetStatus(), err)
+	// Output: SERVING <nil>
+}
+
+// The slowest twentieth of the calls to one method is sent to a second server as
+// well.
+func ExampleConfig() {
+	one, stopOne := serve()
+	defer stopOne()
+	two, stopTwo := serve()
+	defer stopTwo()
+
+	config := grpcbalancer.Config{
+		Balancer: balancer.Config{Policy: balancer.LeastRequest},
+		Hedging: grpcbalancer.Hedging{
+			Percentile: 95,
+			Methods:    func(method string) bool { return method == healthpb.Health_Check_FullMethodName },
+		},
+	}
+	conn, err := grpc.NewClient("static:///"+one+","+two, append(config.DialOptions(),
+		grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+	if err != nil {
+		panic(err)
+	}
+	defer conn.Close()
+
+	answer, err := healthpb.NewHealthClient(conn).Check(context.Background(), &healthpb.HealthCheckRequest{})
+	fmt.Println(answer.GetStatus(), err)
+	// Output: SERVING <nil>
+}
+
+func ExampleAll() {
+	one, stopOne := serve()
+	defer stopOne()
+	two, stopTwo := serve()
+	defer stopTwo()
+	conn, err := grpc.NewClient("static:///"+one+","+two, append(grpcbalancer.DialOptions(balancer.Config{}),
+		grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+	if err != nil {
+		panic(err)
+	}
+	defer conn.Close()
+
+	client := healthpb.NewHealthClient(conn)
+	results, err := grpcbalancer.All(context.Background(), func(ctx context.Context) (*healthpb.HealthCheckResponse, error) {
+		return client.Check(ctx, &healthpb.HealthCheckRequest{})
+	})
+	for _, r := range results {
+		fmt.Println(r.Endpoint.Addr.Addr(), r.Value.GetStatus(), r.Err)
+	}
+	fmt.Println(err)
+	// Output:
+	// 127.0.0.1 SERVING <nil>
+	// 127.0.0.1 SERVING <nil>
+	// <nil>
+}
+
 // firstFit is a policy of one's own: the first backend that may have the request.
 type firstFit struct{}
 

@@ -18,13 +18,15 @@ const (
 type UpdateCost struct {
 	Start          time.Duration // from an empty list to all backends in use: CPU
 	StartPublished int           // pickers that gRPC was given meanwhile
+	StartAllocs    int           // meanwhile
 	// One backend is replaced: the CPU of the call, that until the new one is in
 	// use, and the pickers meanwhile.
 	ChangeCall, Change time.Duration
 	ChangePublished    float64
 	// Nothing changes: the CPU of the call.
-	SameCall   time.Duration
-	SameAllocs int
+	SameCall      time.Duration
+	SameAllocs    int
+	SamePublished float64
 }
 
 // A follower is told of updates. What an update is told by is made before, so
@@ -112,12 +114,14 @@ func endpointsOf(numbers []int) []discovery.Endpoint {
 }
 
 func (c *UpdateCost) start(f follower) error {
-	before := CPU()
+	before := usageNow()
 	if err := f.update(); err != nil {
 		return err
 	}
 	f.settle()
-	c.Start = CPU() - before
+	after := usageNow()
+	c.Start = after.cpu - before.cpu
+	c.StartAllocs = int(after.mallocs - before.mallocs)
 	c.StartPublished = f.publications()
 	return nil
 }
@@ -145,6 +149,7 @@ func (c *UpdateCost) change(f follower, l *list) error {
 
 func (c *UpdateCost) same(f follower) error {
 	calls := make([]time.Duration, 0, nothings)
+	published := f.publications()
 	mallocs := usageNow().mallocs
 	for range nothings {
 		before := CPU()
@@ -155,6 +160,7 @@ func (c *UpdateCost) same(f follower) error {
 	}
 	c.SameAllocs = int((usageNow().mallocs - mallocs) / nothings)
 	c.SameCall = middle(calls)
+	c.SamePublished = float64(f.publications()-published) / nothings
 	return nil
 }
 
