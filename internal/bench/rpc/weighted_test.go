@@ -28,7 +28,11 @@ func startReporting(t *testing.T, utilization float64) (address string) {
 	load := orca.NewServerMetricsRecorder()
 	load.SetApplicationUtilization(utilization)
 	load.SetQPS(100)
-	server := grpc.NewServer(orca.CallMetricsServerOption(load))
+	server := grpc.NewServer(orca.CallMetricsServerOption(load), grpc.ChainUnaryInterceptor(
+		func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+			orca.CallMetricsRecorderFromContext(ctx) // without that nothing is reported
+			return handle(ctx, req)
+		}))
 	healthpb.RegisterHealthServer(server, health.NewServer())
 	if err := orca.Register(server, orca.ServiceOptions{ServerMetricsProvider: load, MinReportingInterval: 30 * time.Second}); err != nil {
 		t.Fatal(err)
