@@ -12,7 +12,7 @@ import (
 
 // settle is how long changes are gathered before they are published: a rollout
 // or a move of endpoints between slices comes as several events.
-const settle = 2 * time.Millisecond
+const settle = time.Millisecond
 
 // A publisher turns what the readers of one watch find into calls of a
 // receiver. It belongs to one goroutine.
