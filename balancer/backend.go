@@ -18,6 +18,7 @@ type Backend struct {
 	open     atomic.Int64  // requests that have an answer and are not done
 	estimate estimate
 	served   tally // for adaptive
+	ended    ending
 	joined   int64 // when it came, for slow start; read-only
 
 	// Set at the start and read-only.
@@ -27,6 +28,8 @@ type Backend struct {
 	conn     Conn   // set before the first pick
 
 	endpoint   atomic.Pointer[discovery.Endpoint]
+	outUntil   atomic.Int64 // when an ejected one gets its probe
+	reached    atomic.Bool  // at least once
 	priority   atomic.Uint32
 	record     health.Record
 	reported   reported
@@ -89,6 +92,11 @@ func (b *Backend) Left() bool { return b.is(left) }
 // rotation while it is sick.
 func (b *Backend) SetSick(now bool) {
 	if now && b.set(sick) || !now && b.unset(sick) {
+		kind := EventWell
+		if now {
+			kind = EventSick
+		}
+		b.balancer.happened(kind, b, "")
 		b.balancer.fitnessChanged(b)
 	}
 }
@@ -105,17 +113,21 @@ func (b *Backend) unset(flag uint32) bool { return b.flags.And(^flag)&flag != 0 
 // request: that a connection was made or lost. Other outcomes than Success and
 // Unreachable mean nothing here.
 func (b *Backend) Observe(o health.Outcome) {
-	changed := false
+	changed, kind := false, EventReached
 	switch o {
 	case health.Success:
 		changed = b.is(unreachable) && b.unset(unreachable)
 	case health.Unreachable:
-		changed = b.set(unreachable)
+		changed, kind = b.set(unreachable), EventUnreachable
 		b.reported.forget()
 	}
-	if changed && !b.Left() {
-		b.balancer.fitnessChanged(b)
+	if !changed || b.Left() {
+		return
 	}
+	if b.reached.Swap(true) || !b.balancer.hooks.ConnectFirst { // and not just connected for the first time
+		b.balancer.happened(kind, b, "")
+	}
+	b.balancer.fitnessChanged(b)
 }
 
 // share returns which part of its share a backend in slow start should get.

@@ -24,6 +24,10 @@ var (
 
 // Hooks are what an adapter brings to a Balancer. Connect is required.
 type Hooks struct {
+	// Name is whose backends they are, such as a target, and Adapter who sends the
+	// requests, such as "grpc". A Balancer with a name is one of [Statuses], keeps
+	// its latest events, and logs those that matter.
+	Name, Adapter string
 	// Connect returns what the adapter keeps for a new backend. It must not
 	// block, nor call the Balancer.
 	Connect func(b *Backend) Conn
@@ -71,6 +75,9 @@ type Balancer struct {
 	mean estimate // of the latencies of all backends
 	_    [56]byte
 
+	counts counts
+	events events
+
 	mu         sync.Mutex
 	backends   map[discovery.Identity]*Backend // guarded by mu
 	listed     []*Backend                      // the same, in the order of the last update; guarded by mu
@@ -82,6 +89,8 @@ type Balancer struct {
 	ejected    int                             // how many backends are; guarded by mu
 	toProbe    []*Backend                      // after probe; guarded by mu
 	pardoned   int64                           // until when none is ejected; guarded by mu
+	gone       []*Backend                      // backends that have left, with requests in flight; guarded by mu
+	past       map[string]Outcomes             // of those without, by zone; nil if there were none; guarded by mu
 	watching   bool                            // a call that weighs the levels anew is on its way; guarded by mu
 
 	publishing sync.Mutex // held while a rotation is made and announced; taken before mu
@@ -128,6 +137,9 @@ func New(config Config, hooks Hooks) (*Balancer, error) {
 	}
 	b.keyed, _ = b.policy.Policy.(*keyed)
 	b.rotation.Store(&rotation{err: ErrEmpty})
+	if hooks.Name != "" {
+		named.Store(b, nil)
+	}
 	return b, nil
 }
 
@@ -161,6 +173,7 @@ func (b *Balancer) Close() {
 	if closed {
 		return
 	}
+	named.Delete(b)
 	b.publishing.Lock() // waits for the last call of a hook
 	b.rotation.Store(&rotation{err: ErrEmpty})
 	b.publishing.Unlock()
@@ -222,12 +235,37 @@ func (b *Balancer) publish() {
 		return
 	}
 	next := b.rotate(all)
-	b.rotation.Store(next)
+	b.tellOf(b.rotation.Swap(next), next)
 	if len(next.levels) > 1 {
 		b.watchLevels()
 	}
 	if b.hooks.Published != nil {
 		b.hooks.Published()
+	}
+}
+
+// tellOf takes note of it when no backend is fit any more, and when some are again.
+func (b *Balancer) tellOf(last, next *rotation) {
+	before, after := last.trouble(), next.trouble()
+	switch {
+	case before == after || before == "" && errors.Is(last.err, ErrEmpty) && after == EventNoneFit: // or they are being connected
+	case after != "":
+		b.happened(after, nil, "")
+	default:
+		b.happened(EventFit, nil, "")
+	}
+}
+
+// trouble is the event of a rotation that has no fit backend, though there are
+// some.
+func (t *rotation) trouble() EventKind {
+	switch {
+	case t.ignore != 0:
+		return EventFailOpen
+	case errors.Is(t.err, ErrNoneFit):
+		return EventNoneFit
+	default:
+		return ""
 	}
 }
 

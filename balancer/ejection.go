@@ -11,7 +11,7 @@ import (
 // succeeds, and else stays out for longer.
 
 // eject takes be out of rotation, unless too many are out already.
-func (b *Balancer) eject(be *Backend) {
+func (b *Balancer) eject(be *Backend, cause health.Cause) {
 	if b.config.MaxEjectedPercent < 0 {
 		return
 	}
@@ -24,7 +24,8 @@ func (b *Balancer) eject(be *Backend) {
 		b.ejected++
 		be.set(ejected)
 		be.unset(denied)
-		b.ejectFor(be)
+		b.counts.ejections[cause].Add(1)
+		b.happened(EventEjected, be, cause.String()+" for "+b.ejectFor(be).Round(time.Millisecond).String())
 		b.rotationDue(be)
 		return
 	}
@@ -43,10 +44,15 @@ func (b *Balancer) maxEjected() int {
 	return min(len(b.ordered)*percent/100, len(b.ordered)-1)
 }
 
-// ejectFor sets the time for the probe. It is called with mu held.
-func (b *Balancer) ejectFor(be *Backend) {
+// ejectFor sets the time for the probe, and returns how long that is from now. It
+// is called with mu held.
+func (b *Balancer) ejectFor(be *Backend) time.Duration {
 	be.unset(offered)
-	b.hooks.AfterFunc(be.record.Eject(b.hooks.Now(), b.hooks.Random), func() { b.offer(be) })
+	now := b.hooks.Now()
+	d := be.record.Eject(now, b.hooks.Random)
+	be.outUntil.Store(now + int64(d))
+	b.hooks.AfterFunc(d, func() { b.offer(be) })
+	return d
 }
 
 // allFail reports whether each backend is ejected or should be. It is called
@@ -76,6 +82,7 @@ func (b *Balancer) pardon() {
 	}
 	b.toProbe = nil
 	b.probe.Store(nil)
+	b.happened(EventPardoned, nil, "")
 }
 
 // restore puts be back into rotation. It is called with mu held.
@@ -153,7 +160,9 @@ func (b *Balancer) readmit(be *Backend) {
 	be.estimate.word.Store(0)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.closed {
+	if !b.closed && be.is(ejected) {
+		b.counts.readmissions.Add(1)
+		b.happened(EventReadmitted, be, "")
 		b.restore(be)
 	}
 }

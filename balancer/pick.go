@@ -59,7 +59,7 @@ type Result struct {
 // flight there, until it is done. The error is ErrEmpty, ErrNoneFit or ErrBusy.
 func (b *Balancer) Pick(r Request) (Pick, error) {
 	r.balancer = b
-	if b.policy.timed {
+	if b.policy.timed || samplers.Load() != nil && b.hooks.Random()%sampleUntimed == 0 {
 		r.now = b.hooks.Now()
 	}
 	if b.probe.Load() != nil {
@@ -77,6 +77,7 @@ func (b *Balancer) Pick(r Request) (Pick, error) {
 			return Pick{backend: be, start: r.now}, nil
 		}
 		if b.rotation.Load() == rotation {
+			b.counts.noBackend.Add(1)
 			return Pick{}, err
 		}
 	}
@@ -98,7 +99,9 @@ func (t *rotation) pick(r Request) (*Backend, error) {
 	if len(t.levels) == 0 {
 		return nil, t.err
 	}
-	r.ignore = t.ignore
+	if r.ignore = t.ignore; r.ignore != 0 {
+		r.balancer.counts.failOpens.Add(1)
+	}
 	l := &t.levels[0]
 	if len(t.levels) > 1 {
 		l = t.draw(r.chance())
@@ -107,6 +110,7 @@ func (t *rotation) pick(r Request) (*Backend, error) {
 		if be := l.picker.Pick(r); be != nil && r.usable(be, be.flags.Load()) {
 			return be, nil
 		}
+		r.balancer.counts.redraws.Add(1)
 	}
 	r.anyPace = true
 	if be := l.picker.Pick(r); be != nil && r.usable(be, be.flags.Load()) {
@@ -164,11 +168,13 @@ func (p *Pick) Answered(r Result) {
 	switch {
 	case r.Outcome != health.Neutral:
 		b.settle(p.start, state, r)
+		return
 	case state == probing:
 		b.balancer.readmit(b)
 	default:
 		b.answered()
 	}
+	b.ended[health.Neutral].Add(1)
 }
 
 // Done ends the request. It is to be called exactly once for each pick.
@@ -186,8 +192,22 @@ func (p *Pick) Done(r Result) {
 	b.settle(p.start, p.state, r)
 }
 
+// Undo ends a pick that never became a request. It stands in place of Done.
+func (p *Pick) Undo() {
+	b := p.backend
+	b.balancer.count(-1)
+	b.pending.finish(p.start)
+	if p.state == probing {
+		b.balancer.probed(b, health.Neutral)
+	}
+}
+
 // settle takes note of what became of a request.
 func (b *Backend) settle(start int64, state pickState, r Result) {
+	b.ended[r.Outcome].Add(1)
+	if start != 0 {
+		b.sample(start, r.Outcome)
+	}
 	switch {
 	case state == probing:
 		b.balancer.probed(b, r.Outcome)
@@ -255,8 +275,8 @@ func (b *Backend) fail(o health.Outcome) {
 	if o == health.Unreachable {
 		b.Observe(o)
 	}
-	if b.record.Observe(o, b.balancer.hooks.Now) {
-		b.balancer.eject(b)
+	if cause := b.record.Observe(o, b.balancer.hooks.Now); cause != health.NoCause {
+		b.balancer.eject(b, cause)
 	}
 }
 

@@ -2,6 +2,7 @@ package balancer
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"github.com/sidestep-lb/sidestep/discovery"
@@ -61,6 +62,9 @@ func (b *Balancer) replace(endpoints []discovery.Endpoint) (gone []*Backend, cha
 		return nil, changed
 	}
 	b.ordered = b.merge(came)
+	b.gone = append(b.gone, gone...)
+	b.sweepGone()
+	b.happened(EventEndpoints, nil, fmt.Sprintf("%d came, %d left, %d in all", len(came), len(gone), len(b.ordered)))
 	return gone, true
 }
 
@@ -91,6 +95,7 @@ func (b *Balancer) newBackend(e *discovery.Endpoint) *Backend {
 	if len(b.listed) > 0 && b.slowStart > 0 { // the first ones have nobody to leave the work to
 		be.joined = b.hooks.Now()
 		be.set(warming)
+		b.counts.slowStarts.Add(1)
 	}
 	if b.hooks.ConnectFirst {
 		be.set(unreachable)

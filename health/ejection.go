@@ -38,12 +38,36 @@ type Record struct {
 	readmitted  int64                            // when it ended, if it has
 }
 
-// Observe takes note of an outcome and reports whether the backend should be
-// ejected: after five failures in a row, or when less than 80 % of at least ten
-// requests in ten seconds succeeded.
-func (r *Record) Observe(o Outcome, now func() int64) (eject bool) {
+// A Cause is why a backend should be ejected.
+type Cause uint8
+
+const (
+	// NoCause is no reason to eject it.
+	NoCause Cause = iota
+	// Consecutive are five failures in a row.
+	Consecutive
+	// SuccessRate is a success of less than 80 % of at least ten requests in ten
+	// seconds.
+	SuccessRate
+)
+
+// String says it in the words of the metrics.
+func (c Cause) String() string {
+	switch c {
+	case Consecutive:
+		return "consecutive_failures"
+	case SuccessRate:
+		return "success_rate"
+	default:
+		return "none"
+	}
+}
+
+// Observe takes note of an outcome and returns why the backend should be ejected,
+// if it should.
+func (r *Record) Observe(o Outcome, now func() int64) Cause {
 	if o == Neutral || o == Success && !r.suspect.Load() {
-		return false
+		return NoCause
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -52,13 +76,20 @@ func (r *Record) Observe(o Outcome, now func() int64) (eject bool) {
 	if o == Success {
 		r.consecutive = 0
 		count.good++
-		return false
+		return NoCause
 	}
 	r.consecutive++
 	count.bad++
 	r.suspect.Store(true)
 	good, bad := r.sum()
-	return r.consecutive >= maxConsecutive || good+bad >= minRequests && float64(good) < minSuccess*float64(good+bad)
+	switch {
+	case r.consecutive >= maxConsecutive:
+		return Consecutive
+	case good+bad >= minRequests && float64(good) < minSuccess*float64(good+bad):
+		return SuccessRate
+	default:
+		return NoCause
+	}
 }
 
 // advance drops the buckets that have left the window.

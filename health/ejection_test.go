@@ -22,7 +22,7 @@ func (l *log) now() int64 { return int64(l.clock) }
 func (l *log) observe(n int, o health.Outcome) int {
 	first := 0
 	for i := range n {
-		if l.Observe(o, l.now) && first == 0 {
+		if l.Observe(o, l.now) != health.NoCause && first == 0 {
 			first = i + 1
 		}
 	}

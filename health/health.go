@@ -3,7 +3,7 @@
 // goroutine nor read a clock nor roll dice of their own.
 //
 //	var r health.Record
-//	if r.Observe(health.Failure, now) {
+//	if r.Observe(health.Failure, now) != health.NoCause {
 //		// it fails too often: take it out of rotation for
 //		// r.Eject(now, rand.Uint64), then try it with one request
 //	}

@@ -77,15 +77,15 @@ func ExampleRecord() {
 	now := func() int64 { return int64(clock) }
 
 	for i := range 5 {
-		fmt.Println("failure", i+1, "eject:", r.Observe(health.Failure, now))
+		fmt.Println("failure", i+1, "cause to eject it:", r.Observe(health.Failure, now))
 	}
 	most := func() uint64 { return 0 } // of chance: none
 	fmt.Println("for", r.Eject(now(), most))
 	// Output:
-	// failure 1 eject: false
-	// failure 2 eject: false
-	// failure 3 eject: false
-	// failure 4 eject: false
-	// failure 5 eject: true
+	// failure 1 cause to eject it: none
+	// failure 2 cause to eject it: none
+	// failure 3 cause to eject it: none
+	// failure 4 cause to eject it: none
+	// failure 5 cause to eject it: consecutive_failures
 	// for 500ms
 }

@@ -45,6 +45,10 @@ func (c *call) finish(info gbalancer.DoneInfo) {
 
 // finish ends a pick.
 func (p *pool) finish(pick balancer.Pick, info *gbalancer.DoneInfo) {
+	if info.Err == nil && !info.BytesReceived {
+		pick.Undo() // it never became a request
+		return
+	}
 	if p.reports {
 		pick.Backend().Report(reportOf(info.Trailer))
 	}
@@ -59,9 +63,6 @@ func (p *pool) finish(pick balancer.Pick, info *gbalancer.DoneInfo) {
 // it is an answer. Statuses that say that the request was wrong are neutral.
 func resultOf(info *gbalancer.DoneInfo) (_ balancer.Result, answer bool) {
 	if info.Err == nil {
-		if !info.BytesReceived { // the pick never became a request
-			return balancer.Result{}, false
-		}
 		return balancer.Result{Outcome: health.Success}, true
 	}
 	failed := balancer.Result{Outcome: health.Failure, RetryAfter: pushback(info.Trailer)}

@@ -54,7 +54,6 @@ func TestWhatTheEndOfAnAttemptMeans(t *testing.T) {
 		answer  bool
 		spare   time.Duration
 	}{
-		"never became a request":   {gbalancer.DoneInfo{}, health.Neutral, false, 0},
 		"an answer":                {answered, health.Success, true, 0},
 		"cancelled":                {with(status.Error(codes.Canceled, ""), nil), health.Neutral, false, 0},
 		"out of time":              {with(status.Error(codes.DeadlineExceeded, ""), nil), health.Timeout, false, 0},

@@ -27,7 +27,7 @@ func (p *pool) Pick(info gbalancer.PickInfo) (gbalancer.PickResult, error) {
 	s := picked.Backend().Conn().(*connection).pick()
 	switch {
 	case s == nil: // it was lost a moment ago, and another picker is on its way
-		picked.Done(balancer.Result{})
+		picked.Undo()
 		return gbalancer.PickResult{}, gbalancer.ErrNoSubConnAvailable
 	case of != nil && of.streaming:
 		return of.stream(s, picked), nil

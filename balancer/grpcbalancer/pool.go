@@ -69,7 +69,9 @@ func newPool(cc gbalancer.ClientConn, target string, config *lbConfig, newPolicy
 	complete := config.Config
 	complete.NewPolicy = newPolicy
 	var err error
-	p.balancer, err = balancer.New(complete, balancer.Hooks{ConnectFirst: true, Connect: p.connect, Published: p.push})
+	p.balancer, err = balancer.New(complete, balancer.Hooks{
+		Name: target, Adapter: "grpc", ConnectFirst: true, Connect: p.connect, Published: p.push,
+	})
 	return p, err
 }
 

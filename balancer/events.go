@@ -1,0 +1,137 @@
+package balancer
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// An Event is something that happened to a Balancer and that people should be
+// able to look up.
+type Event struct {
+	At   time.Time
+	Kind EventKind
+	// Backend is the address and the pod that it happened to, or empty.
+	Backend string
+	// Detail says more, such as for how long.
+	Detail string
+}
+
+// An EventKind is what happened.
+type EventKind string
+
+// The kinds of events.
+const (
+	EventEndpoints   EventKind = "endpoints"   // backends came or left
+	EventEjected     EventKind = "ejected"     // a backend failed too often
+	EventReadmitted  EventKind = "readmitted"  // its probe succeeded
+	EventPardoned    EventKind = "pardoned"    // all failed, so that none is ejected for a while
+	EventUnreachable EventKind = "unreachable" // the connection of a backend broke, or could not be made
+	EventReached     EventKind = "reached"     // and is there again
+	EventSick        EventKind = "sick"        // active probes fail
+	EventWell        EventKind = "well"        // and succeed again
+	EventFailOpen    EventKind = "fail_open"   // no backend is fit, and those that are not are used
+	EventNoneFit     EventKind = "none_fit"    // no backend is fit, and none is used
+	EventFit         EventKind = "fit"         // some are again
+)
+
+// lines are how events are logged. What is part of each rollout is for those who
+// look closely.
+var lines = map[EventKind]struct {
+	level   slog.Level
+	message string
+}{
+	EventEjected:     {slog.LevelWarn, "sidestep: backend ejected"},
+	EventPardoned:    {slog.LevelWarn, "sidestep: all backends fail, none is ejected for a while"},
+	EventSick:        {slog.LevelWarn, "sidestep: backend fails its probes"},
+	EventFailOpen:    {slog.LevelWarn, "sidestep: no backend is fit, all are used"},
+	EventNoneFit:     {slog.LevelWarn, "sidestep: no backend is fit"},
+	EventReadmitted:  {slog.LevelInfo, "sidestep: backend readmitted"},
+	EventWell:        {slog.LevelInfo, "sidestep: backend succeeds in its probes again"},
+	EventFit:         {slog.LevelInfo, "sidestep: backends are fit again"},
+	EventEndpoints:   {slog.LevelDebug, "sidestep: backends changed"},
+	EventUnreachable: {slog.LevelDebug, "sidestep: backend cannot be reached"},
+	EventReached:     {slog.LevelDebug, "sidestep: backend reached again"},
+}
+
+const (
+	maxEvents    = 64               // that are kept
+	logPeriod    = 10 * time.Second // in which no more than
+	logsInAWhole = 10               // lines are logged
+)
+
+// events are the latest ones of a Balancer that has a name.
+type events struct {
+	mu     sync.Mutex
+	ring   [maxEvents]event // guarded by mu, as is all below
+	n      int              // so far
+	period int64            // of logging, when it began
+	logged int              // in this period
+}
+
+// An event is one with its time as the Balancer counts it.
+type event struct {
+	at              int64
+	kind            EventKind
+	backend, detail string
+}
+
+// happened takes note of an event. It may be called with any mutex held.
+func (b *Balancer) happened(kind EventKind, be *Backend, detail string) {
+	if b.hooks.Name == "" {
+		return
+	}
+	e := event{at: b.hooks.Now(), kind: kind, detail: detail}
+	if be != nil {
+		e.backend = be.Endpoint().String()
+	}
+	b.events.mu.Lock()
+	b.events.ring[b.events.n%maxEvents] = e
+	b.events.n++
+	suppressed, ok := b.events.mayLog(e)
+	b.events.mu.Unlock()
+	if ok && slog.Default().Enabled(context.Background(), lines[kind].level) {
+		b.hooks.AfterFunc(0, func() { b.log(e, suppressed) }) // a handler may do whatever it likes, even make requests
+	}
+}
+
+// mayLog reports whether an event is to be logged, and how many were not. It is
+// called with mu held.
+func (l *events) mayLog(e event) (suppressed int, ok bool) {
+	if lines[e.kind].level < slog.LevelInfo {
+		return 0, true // who wants these wants them all
+	}
+	if e.at-l.period >= int64(logPeriod) {
+		suppressed = max(l.logged-logsInAWhole, 0)
+		l.period, l.logged = e.at, 0
+	}
+	l.logged++
+	return suppressed, l.logged <= logsInAWhole
+}
+
+func (b *Balancer) log(e event, suppressed int) {
+	attrs := []slog.Attr{slog.String("target", b.hooks.Name), slog.String("adapter", b.hooks.Adapter)}
+	if e.backend != "" {
+		attrs = append(attrs, slog.String("backend", e.backend))
+	}
+	if e.detail != "" {
+		attrs = append(attrs, slog.String("detail", e.detail))
+	}
+	if suppressed > 0 {
+		attrs = append(attrs, slog.Int("suppressed", suppressed))
+	}
+	slog.LogAttrs(context.Background(), lines[e.kind].level, lines[e.kind].message, attrs...)
+}
+
+// latest returns the events that are kept, the oldest first.
+func (l *events) latest(toTime func(int64) time.Time) []Event {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	kept := make([]Event, 0, min(l.n, maxEvents))
+	for i := max(l.n-maxEvents, 0); i < l.n; i++ {
+		e := l.ring[i%maxEvents]
+		kept = append(kept, Event{At: toTime(e.at), Kind: e.kind, Backend: e.backend, Detail: e.detail})
+	}
+	return kept
+}

@@ -1,0 +1,77 @@
+package balancer
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sidestep-lb/sidestep/health"
+)
+
+// A Sample is one request of many, with how long it took until its answer, or
+// until it had failed.
+type Sample struct {
+	Target, Adapter, Zone string
+	Outcome               health.Outcome
+	Latency               time.Duration
+}
+
+// How many requests there are to a sample. Policies that go by latencies measure
+// all of them anyway; for the others it takes two looks at a clock, which cost as
+// much as the rest of a pick.
+const (
+	sampleTimed   = 16
+	sampleUntimed = 64
+)
+
+// samplers are those of SampleLatencies; nil if there are none.
+var (
+	samplers   atomic.Pointer[[]*func(Sample)]
+	samplersMu sync.Mutex // held to change it
+)
+
+// SampleLatencies calls f for some of the requests to backends of Balancers that
+// have a name, until stop is called: one of 16 where the policy goes by latencies,
+// and else one of 64. It is for reports to the outside. f is called by many
+// goroutines, and must not block.
+func SampleLatencies(f func(Sample)) (stop func()) {
+	change := func(change func([]*func(Sample)) []*func(Sample)) {
+		samplersMu.Lock()
+		defer samplersMu.Unlock()
+		var list []*func(Sample)
+		if old := samplers.Load(); old != nil {
+			list = slices.Clone(*old)
+		}
+		if list = change(list); len(list) == 0 {
+			samplers.Store(nil)
+			return
+		}
+		samplers.Store(&list)
+	}
+	change(func(list []*func(Sample)) []*func(Sample) { return append(list, &f) })
+	return sync.OnceFunc(func() {
+		change(func(list []*func(Sample)) []*func(Sample) {
+			return slices.DeleteFunc(list, func(g *func(Sample)) bool { return g == &f })
+		})
+	})
+}
+
+// sample hands a request that began at start to the samplers, if it is one of
+// many.
+func (b *Backend) sample(start int64, o health.Outcome) {
+	list := samplers.Load()
+	if list == nil || b.balancer.hooks.Name == "" || b.balancer.policy.timed && start>>10%sampleTimed != 0 {
+		return
+	}
+	s := Sample{
+		Target:  b.balancer.hooks.Name,
+		Adapter: b.balancer.hooks.Adapter,
+		Zone:    b.Endpoint().Zone,
+		Outcome: o,
+		Latency: time.Duration(b.balancer.hooks.Now() - start),
+	}
+	for _, f := range *list {
+		(*f)(s)
+	}
+}
