@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 // shared holds the running watches of the process. It is no setting: nothing
@@ -59,6 +60,14 @@ type Status struct {
 	// Users counts the subscriptions.
 	Users int
 	View
+	// Read is when the last successful read was, and Changed when the last one
+	// that brought something new. A source that is pushed its changes reads when
+	// there is one.
+	Read, Changed time.Time
+	// Updates counts the successful reads, and Errors those that failed, by the
+	// kind of the error: "forbidden", "unavailable", "timeout" or "other".
+	Updates uint64
+	Errors  map[string]uint64
 }
 
 // Statuses returns the state of every shared watch of the process, by target.
@@ -68,8 +77,9 @@ func Statuses() []Status {
 	defer r.mu.Unlock()
 	statuses := make([]Status, 0, len(r.watches))
 	for key, w := range r.watches {
-		view, _, _ := w.state()
-		statuses = append(statuses, Status{Target: key.target, Users: w.users, View: view})
+		s := w.status()
+		s.Target, s.Users = key.target, w.users
+		statuses = append(statuses, s)
 	}
 	slices.SortFunc(statuses, func(a, b Status) int { return strings.Compare(a.Target.String(), b.Target.String()) })
 	return statuses

@@ -2,9 +2,12 @@ package discovery
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
+	"time"
 )
 
 // Watch subscribes to target. All subscriptions of a process to one target of
@@ -121,6 +124,7 @@ type watch struct {
 	view    View          // guarded by mu
 	version uint64        // counts the changes of view; guarded by mu
 	changed chan struct{} // closed at the next change of view; guarded by mu
+	told    Status        // but for View; guarded by mu
 }
 
 func startWatch(key watchKey) *watch {
@@ -154,6 +158,11 @@ func (w *watch) Update(s *Snapshot) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	same := s.Equal(w.view.Snapshot)
+	w.told.Updates++
+	w.told.Read = time.Now()
+	if !same {
+		w.told.Changed = w.told.Read
+	}
 	if same {
 		s = w.view.Snapshot // users may compare pointers to see that nothing changed
 	}
@@ -169,6 +178,10 @@ func (w *watch) Update(s *Snapshot) {
 func (w *watch) Error(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.told.Errors == nil {
+		w.told.Errors = make(map[string]uint64)
+	}
+	w.told.Errors[kindOf(err)]++
 	if errorText(err) == errorText(w.view.Err) {
 		return
 	}
@@ -176,6 +189,31 @@ func (w *watch) Error(err error) {
 		slog.Warn("sidestep: discovery failed", "target", w.key.target.String(), "keeping_last_endpoints", w.view.Snapshot != nil, "error", err)
 	}
 	w.set(View{Snapshot: w.view.Snapshot, Err: err})
+}
+
+// kindOf is what an error counts as.
+func kindOf(err error) string {
+	var timeout interface{ Timeout() bool }
+	switch {
+	case errors.Is(err, ErrForbidden):
+		return "forbidden"
+	case errors.Is(err, ErrUnavailable):
+		return "unavailable"
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return "timeout"
+	default:
+		return "other"
+	}
+}
+
+// status returns what is known but for target and users.
+func (w *watch) status() Status {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.told
+	s.View = w.view
+	s.Errors = maps.Clone(s.Errors)
+	return s
 }
 
 // Refresh implements Receiver.

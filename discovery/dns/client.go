@@ -8,6 +8,8 @@ import (
 	"time"
 
 	miekg "github.com/miekg/dns"
+
+	"github.com/sidestep-lb/sidestep/internal/telemetry"
 )
 
 // A client asks servers for one thing at a time.
@@ -62,8 +64,10 @@ func (c *client) askServer(ctx context.Context, server *server, name string, qty
 		}
 	}
 	if err != nil {
+		telemetry.Count(telemetry.Answer, "none")
 		return nil, err
 	}
+	telemetry.Count(telemetry.Answer, miekg.RcodeToString[answer.Rcode])
 	return answer, checkStatus(answer)
 }
 

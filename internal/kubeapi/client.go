@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/sidestep-lb/sidestep/internal/telemetry"
 )
 
 // Config says where an API server is and how to authenticate to it.
@@ -70,7 +72,17 @@ func (c *Client) CloseIdleConnections() {
 // get returns the body of a successful answer; the caller closes it. Other
 // answers are a *StatusError. A 401 is tried once more with a token read
 // afresh, because tokens are replaced while they are in use.
-func (c *Client) get(ctx context.Context, path string, query url.Values) (io.ReadCloser, error) {
+func (c *Client) get(ctx context.Context, path string, query url.Values) (body io.ReadCloser, err error) {
+	verb := "list"
+	if query.Has("watch") {
+		verb = "watch"
+	}
+	telemetry.Count(telemetry.Request, verb)
+	defer func() {
+		if err != nil && ctx.Err() == nil {
+			telemetry.Count(telemetry.Failure, verb)
+		}
+	}()
 	resp, err := c.do(ctx, path, query, false)
 	if err != nil {
 		return nil, c.explain(err)
