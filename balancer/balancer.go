@@ -138,7 +138,7 @@ func New(config Config, hooks Hooks) (*Balancer, error) {
 	b.keyed, _ = b.policy.Policy.(*keyed)
 	b.rotation.Store(&rotation{err: ErrEmpty})
 	if hooks.Name != "" {
-		named.Store(b, nil)
+		enlist(b)
 	}
 	return b, nil
 }
@@ -161,6 +161,7 @@ func (b *Balancer) Update(endpoints []discovery.Endpoint) {
 // Close lets all backends leave and drain. Afterwards Pick returns ErrEmpty,
 // and no hook is called any more.
 func (b *Balancer) Close() {
+	delist(b)
 	b.mu.Lock()
 	closed, gone := b.closed, b.ordered
 	b.closed = true
@@ -173,7 +174,6 @@ func (b *Balancer) Close() {
 	if closed {
 		return
 	}
-	named.Delete(b)
 	b.publishing.Lock() // waits for the last call of a hook
 	b.rotation.Store(&rotation{err: ErrEmpty})
 	b.publishing.Unlock()

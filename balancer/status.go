@@ -3,13 +3,9 @@ package balancer
 import (
 	"maps"
 	"slices"
-	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/sidestep-lb/sidestep/discovery"
-	"github.com/sidestep-lb/sidestep/health"
 )
 
 // A Status is the state of a Balancer at one moment, for those who look at it
@@ -28,44 +24,6 @@ type Status struct {
 	Counts   Counts
 	// Events are the latest ones, the oldest first.
 	Events []Event
-}
-
-// Outcomes counts requests by what became of them: a health.Outcome is the index.
-type Outcomes [health.Unreachable + 1]uint64
-
-// Sum returns how many requests there were.
-func (o Outcomes) Sum() (n uint64) {
-	for _, count := range o {
-		n += count
-	}
-	return n
-}
-
-func (o *Outcomes) add(more Outcomes) {
-	for i := range o {
-		o[i] += more[i]
-	}
-}
-
-// Counts are what a Balancer has counted since it was made.
-type Counts struct {
-	// Ejections, by their cause.
-	Ejections map[health.Cause]uint64
-	// Readmissions of ejected backends.
-	Readmissions uint64
-	// FailOpens are the requests that went to a backend which was not fit, because
-	// none was.
-	FailOpens uint64
-	// Redraws are the times that the policy was asked again, because the backend
-	// that it had chosen was not to be used, or was to be spared.
-	Redraws uint64
-	// NoBackend counts the picks that failed. In gRPC, a request whose pick failed
-	// may wait and pick again.
-	NoBackend uint64
-	// SlowStarts are the backends that came when others were there.
-	SlowStarts uint64
-	// Retries are the requests that the adapter sent once more, by the reason.
-	Retries map[Reason]uint64
 }
 
 // A State is that of a backend.
@@ -97,70 +55,6 @@ type BackendStatus struct {
 	// Latency is a moving average, if the policy keeps one, and else 0.
 	Latency  time.Duration
 	Requests Outcomes // those that have ended
-}
-
-// counts are the Counts as they are counted.
-type counts struct {
-	ejections                                               [health.SuccessRate + 1]atomic.Uint64
-	readmissions, failOpens, redraws, noBackend, slowStarts atomic.Uint64
-	retries                                                 [len(reasons)]atomic.Uint64
-}
-
-func (c *counts) read() Counts {
-	read := Counts{
-		Ejections:    make(map[health.Cause]uint64),
-		Readmissions: c.readmissions.Load(),
-		FailOpens:    c.failOpens.Load(),
-		Redraws:      c.redraws.Load(),
-		NoBackend:    c.noBackend.Load(),
-		SlowStarts:   c.slowStarts.Load(),
-		Retries:      make(map[Reason]uint64),
-	}
-	for cause := health.Consecutive; cause <= health.SuccessRate; cause++ {
-		read.Ejections[cause] = c.ejections[cause].Load()
-	}
-	for i, reason := range reasons {
-		read.Retries[reason] = c.retries[i].Load()
-	}
-	return read
-}
-
-// A Reason is why a request was sent once more.
-type Reason string
-
-// The reasons.
-const (
-	NotSent    Reason = "not_sent"    // nothing of the request had reached a backend
-	Refused    Reason = "refused"     // a backend had refused to process it
-	Broken     Reason = "broken"      // the connection broke before the answer
-	Answer     Reason = "answer"      // the answer was one that is worth another try
-	TryTimeout Reason = "try_timeout" // there was no answer within the time for a try
-	Hedged     Reason = "hedge"       // the answer took longer than most do
-)
-
-var reasons = [...]Reason{NotSent, Refused, Broken, Answer, TryTimeout, Hedged}
-
-// Retried takes note of a request that an adapter sends once more.
-func (b *Balancer) Retried(why Reason) {
-	if i := slices.Index(reasons[:], why); i >= 0 {
-		b.counts.retries[i].Add(1)
-	}
-}
-
-// named are the Balancers of the process that have a name. It is no setting:
-// nothing about it can be chosen.
-var named sync.Map // *Balancer to nothing
-
-// Statuses returns the state of each Balancer of the process, by target.
-func Statuses() []Status {
-	var statuses []Status
-	for b := range named.Range {
-		statuses = append(statuses, b.(*Balancer).Status())
-	}
-	slices.SortFunc(statuses, func(a, b Status) int {
-		return strings.Compare(a.Target+" "+a.Adapter, b.Target+" "+b.Adapter)
-	})
-	return statuses
 }
 
 // Status returns the state of the Balancer.
@@ -223,16 +117,6 @@ func (b *Balancer) sweepGone() {
 		addTo(b.past, be, be.ended.read())
 		return true
 	})
-}
-
-// An ending counts the requests of a backend that have ended, by outcome.
-type ending [health.Unreachable + 1]atomic.Uint64
-
-func (e *ending) read() (o Outcomes) {
-	for i := range e {
-		o[i] = e[i].Load()
-	}
-	return o
 }
 
 func (b *Backend) status(now int64, toTime func(int64) time.Time) BackendStatus {

@@ -1,0 +1,114 @@
+package balancer
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/sidestep-lb/sidestep/discovery"
+)
+
+// A Trace collects how one request went: to which backends it was sent, and why.
+// The zero value is ready to use; give it to a request with [WithTrace]. It may
+// be read at any time.
+type Trace struct {
+	mu             sync.Mutex
+	target, policy string    // guarded by mu
+	attempts       []Attempt // guarded by mu
+}
+
+// An Attempt is one try to have a request answered.
+type Attempt struct {
+	// Backend is the endpoint that was asked. It must not be changed.
+	Backend *discovery.Endpoint
+	// Reason is why there was this attempt after the one before, and empty for
+	// the first.
+	Reason Reason
+	// Began is when the backend had been picked.
+	Began time.Time
+	// Took is how long it took until the headers of an HTTP response were there,
+	// or a gRPC call was over, or the attempt had failed. It is 0 while none of
+	// that is the case.
+	Took time.Duration
+	// Status is that of an HTTP response, and 0 if there is none.
+	Status int
+	// Err is why the attempt failed.
+	Err error
+}
+
+// A Reason is why a request was sent once more.
+type Reason string
+
+// The reasons.
+const (
+	NotSent    Reason = "not_sent"    // nothing of the request had reached a backend
+	Refused    Reason = "refused"     // a backend had refused to process it
+	Broken     Reason = "broken"      // the connection broke before the answer
+	Answer     Reason = "answer"      // the answer was one that is worth another try
+	TryTimeout Reason = "try_timeout" // there was no answer within the time for a try
+	Hedged     Reason = "hedge"       // the answer took longer than most do
+)
+
+var reasons = [...]Reason{NotSent, Refused, Broken, Answer, TryTimeout, Hedged}
+
+type traceInContext struct{}
+
+// WithTrace returns a context whose requests to Services note their attempts in
+// t. Several requests may share one, such as those that follow redirects.
+func WithTrace(ctx context.Context, t *Trace) context.Context {
+	return context.WithValue(ctx, traceInContext{}, t)
+}
+
+// TraceFrom returns the Trace of a context, or nil. It is for adapters.
+func TraceFrom(ctx context.Context) *Trace {
+	t, _ := ctx.Value(traceInContext{}).(*Trace)
+	return t
+}
+
+// Attempts returns the attempts that have begun so far, in their order. The last
+// one is that which the answer came from, unless there were hedges.
+func (t *Trace) Attempts() []Attempt {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.attempts)
+}
+
+// Target returns the target that the request went to, and Policy the rule by which
+// backends were picked. Both are empty before the first attempt.
+func (t *Trace) Target() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.target
+}
+
+// Policy returns the rule by which backends were picked, see Target.
+func (t *Trace) Policy() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.policy
+}
+
+// Begin notes an attempt and returns its number. It is for adapters, and does
+// nothing on a nil Trace, like those that follow.
+func (t *Trace) Begin(b *Backend, why Reason) (number int) {
+	if t == nil {
+		return 0
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.target, t.policy = b.balancer.hooks.Name, b.balancer.policyName()
+	t.attempts = append(t.attempts, Attempt{Backend: b.Endpoint(), Reason: why, Began: time.Now()})
+	return len(t.attempts) - 1
+}
+
+// End notes how an attempt ended. The status is that of an HTTP response, or 0.
+func (t *Trace) End(number, status int, err error) {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	a := &t.attempts[number]
+	a.Took, a.Status, a.Err = max(time.Since(a.Began), 1), status, err
+}
