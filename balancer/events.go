@@ -121,7 +121,7 @@ func (b *Balancer) log(e event, suppressed int) {
 	if suppressed > 0 {
 		attrs = append(attrs, slog.Int("suppressed", suppressed))
 	}
-	slog.LogAttrs(context.Background(), lines[e.kind].level, lines[e.kind].message, attrs...)
+	slog.LogAttrs(context.Background(), lines[e.kind].level, lines[e.kind].message, attrs...) //nolint:sloglint // one of few
 }
 
 // latest returns the events that are kept, the oldest first.

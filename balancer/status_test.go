@@ -2,6 +2,7 @@ package balancer_test
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -325,7 +326,7 @@ func TestTracesNoteAttempts(t *testing.T) {
 		}
 		trace.End(second, 200, nil)
 		got := trace.Attempts()
-		if len(got) != 2 || got[0].Took != time.Second || got[0].Err != errOops || got[1].Status != 200 || got[1].Backend != two.Endpoint() {
+		if len(got) != 2 || got[0].Took != time.Second || !errors.Is(got[0].Err, errOops) || got[1].Status != 200 || got[1].Backend != two.Endpoint() {
 			t.Errorf("%+v", got)
 		}
 		if trace.Target() != t.Name() || trace.Policy() != balancer.RoundRobin {
@@ -336,8 +337,4 @@ func TestTracesNoteAttempts(t *testing.T) {
 	})
 }
 
-var errOops = errString("oops")
-
-type errString string
-
-func (e errString) Error() string { return string(e) }
+var errOops = errors.New("oops")

@@ -23,7 +23,8 @@ type Attempt struct {
 	// Backend is the endpoint that was asked. It must not be changed.
 	Backend *discovery.Endpoint
 	// Reason is why there was this attempt after the one before, and empty for
-	// the first.
+	// the first. gRPC does not tell its reasons: by how far the one before got, a
+	// retry there is after NotSent, Broken or Answer.
 	Reason Reason
 	// Began is when the backend had been picked.
 	Began time.Time
@@ -111,4 +112,16 @@ func (t *Trace) End(number, status int, err error) {
 	defer t.mu.Unlock()
 	a := &t.attempts[number]
 	a.Took, a.Status, a.Err = max(time.Since(a.Began), 1), status, err
+}
+
+// Undo takes back an attempt that never became one, if it is the last.
+func (t *Trace) Undo(number int) {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if number == len(t.attempts)-1 {
+		t.attempts = t.attempts[:number]
+	}
 }

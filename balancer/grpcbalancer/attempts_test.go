@@ -112,10 +112,8 @@ func TestALongStreamIsNoSlowAnswer(t *testing.T) {
 	conn := dial(t, newSource(endpoints(a, b)...), balancer.Config{AnsweredLoad: -1})
 	askUntil(t, conn, a, b)
 	openStreams(t, conn, a, 3)
-	eventually(t, "the streams are older than any answer", func() bool { return mustAsk(t, conn, 500)["a"] > 0 })
-	if n := mustAsk(t, conn, 1000)["a"]; n < 250 {
-		t.Errorf("the pod with old streams got %d of 1000 requests", n)
-	}
+	// If their age counted, it would ever more.
+	eventually(t, "the pod with old streams gets its share", func() bool { return mustAsk(t, conn, 300)["a"] > 75 })
 }
 
 func TestKeyGivesCallsOfTheSameKeyToTheSamePod(t *testing.T) {

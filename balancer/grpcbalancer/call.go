@@ -22,6 +22,8 @@ type call struct {
 	pick balancer.Pick
 	sub  *subConn
 	of   *callContext // may be nil
+
+	number int // of the attempt in the trace of the call
 }
 
 func (p *pool) newCall() any {
@@ -32,21 +34,39 @@ func (p *pool) newCall() any {
 
 // finish is called by gRPC once.
 func (c *call) finish(info gbalancer.DoneInfo) {
-	pick, overtaken := c.pick, c.of != nil && c.of.overtaken.Load()
+	pick, of := c.pick, c.of
 	c.sub.leave()
+	if of != nil {
+		of.ended(c.number, &info)
+	}
 	c.pick, c.sub, c.of = balancer.Pick{}, nil, nil
 	c.pool.calls.Put(c)
-	if overtaken && status.Code(info.Err) == codes.Canceled {
+	if of != nil && of.overtaken.Load() && status.Code(info.Err) == codes.Canceled {
 		pick.Done(balancer.Result{Overtaken: true})
 		return
 	}
 	c.pool.finish(pick, &info)
 }
 
+// ended takes note of the end of an attempt.
+func (c *callContext) ended(number int, info *gbalancer.DoneInfo) {
+	switch {
+	case neverSent(info):
+		c.trace.Undo(number)
+		return
+	case info.Err != nil:
+		c.history.failed(info)
+	}
+	c.trace.End(number, 0, info.Err)
+}
+
+// neverSent reports whether a pick never became a request.
+func neverSent(info *gbalancer.DoneInfo) bool { return info.Err == nil && !info.BytesReceived }
+
 // finish ends a pick.
 func (p *pool) finish(pick balancer.Pick, info *gbalancer.DoneInfo) {
-	if info.Err == nil && !info.BytesReceived {
-		pick.Undo() // it never became a request
+	if neverSent(info) {
+		pick.Undo()
 		return
 	}
 	if p.reports {

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"google.golang.org/grpc"
+	gbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/sidestep-lb/sidestep/balancer"
@@ -22,10 +23,11 @@ type callContext struct {
 	key       uint64
 	hasKey    bool
 	streaming bool
-	elsewhere bool     // it is not to go to a backend that was tried
-	history   *history // shared with the hedges of the call
-	member    *member  // of a call to all backends, or nil
-	hedger    *hedger  // whose budget retries take from, or nil
+	elsewhere bool            // it is not to go to a backend that was tried
+	history   *history        // shared with the hedges of the call
+	member    *member         // of a call to all backends, or nil
+	hedger    *hedger         // whose budget retries take from, or nil
+	trace     *balancer.Trace // or nil
 
 	overtaken atomic.Bool // a hedge was answered first
 	answers   answers     // of a stream
@@ -55,6 +57,7 @@ func callOf(ctx context.Context) *callContext {
 func newCall(ctx context.Context, streaming bool, options []grpc.CallOption) *callContext {
 	c := &callContext{Context: ctx, streaming: streaming}
 	c.history = &c.own
+	c.trace = balancer.TraceFrom(ctx)
 	if outer := callOf(ctx); outer != nil {
 		c.member = outer.member
 	}
@@ -76,6 +79,30 @@ type history struct {
 	mu    sync.Mutex
 	tried [maxTried]*balancer.Backend // guarded by mu
 	n     int                         // guarded by mu
+	why   balancer.Reason             // there may be another attempt; guarded by mu
+}
+
+// reason returns why there is an attempt after others, if it is one. It is called
+// with the history's mu held.
+func (c *callContext) reason() balancer.Reason {
+	if c.elsewhere {
+		return balancer.Hedged
+	}
+	return c.history.why
+}
+
+// failed takes note of how far an attempt got that failed.
+func (h *history) failed(info *gbalancer.DoneInfo) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case !info.BytesSent:
+		h.why = balancer.NotSent
+	case !info.BytesReceived:
+		h.why = balancer.Broken
+	default:
+		h.why = balancer.Answer
+	}
 }
 
 // add is called with mu held.

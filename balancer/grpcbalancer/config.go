@@ -1,6 +1,7 @@
 package grpcbalancer
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,6 +33,10 @@ type Config struct {
 	// policy weighted. The default is to take what comes with answers. A server
 	// without that service is asked once.
 	ReportPeriod time.Duration
+	// Traced, if set, is told at the end of each call where it went, and why more
+	// than once, and of a stream when it has had its first message. It is for
+	// traces, see package balancer/telemetry, and must not block.
+	Traced func(ctx context.Context, t *balancer.Trace)
 	// KeepProxy leaves the proxies of the environment in place (HTTPS_PROXY), and
 	// so does without grpc.WithNoProxy.
 	KeepProxy bool

@@ -117,7 +117,7 @@ func (h *hedger) call(first *callContext, r *rpc, timer *health.HedgeTimer) erro
 	first.Context, stop = context.WithCancel(parent)
 	defer stop()
 	second := &hedge{rpc: r.again(), done: make(chan struct{})}
-	second.context = &callContext{key: first.key, hasKey: first.hasKey, elsewhere: true, history: first.history}
+	second.context = &callContext{key: first.key, hasKey: first.hasKey, elsewhere: true, history: first.history, trace: first.trace}
 	second.context.Context, stopSecond = context.WithCancel(parent)
 	defer stopSecond()
 	start := time.AfterFunc(delay, func() {

@@ -20,7 +20,7 @@ var errNowhereElse = status.Error(codes.Unavailable, "there is no other backend"
 // stream.
 func (p *pool) Pick(info gbalancer.PickInfo) (gbalancer.PickResult, error) {
 	of := callOf(info.Ctx)
-	picked, err := p.choose(info, of)
+	picked, why, err := p.choose(info, of)
 	if err != nil {
 		return gbalancer.PickResult{}, err
 	}
@@ -29,25 +29,34 @@ func (p *pool) Pick(info gbalancer.PickInfo) (gbalancer.PickResult, error) {
 	case s == nil: // it was lost a moment ago, and another picker is on its way
 		picked.Undo()
 		return gbalancer.PickResult{}, gbalancer.ErrNoSubConnAvailable
-	case of != nil && of.streaming:
-		return of.stream(s, picked), nil
-	case picked.Plain():
+	case of == nil && picked.Plain():
 		return s.picked, nil
+	}
+	if why != "" {
+		p.balancer.Retried(why)
+	}
+	if of != nil && of.streaming {
+		return of.stream(s, picked, why), nil
 	}
 	c := p.calls.Get().(*call)
 	c.pick, c.sub, c.of = picked, s, of
+	if of != nil {
+		c.number = of.trace.Begin(picked.Backend(), why)
+	}
 	return gbalancer.PickResult{SubConn: s.sub, Done: c.done}, nil
 }
 
-// choose picks a backend for an attempt of a call, of which may be nil.
-func (p *pool) choose(info gbalancer.PickInfo, of *callContext) (balancer.Pick, error) {
+// choose picks a backend for an attempt of a call, of which may be nil. It says
+// why there is an attempt after others, if it is one.
+func (p *pool) choose(info gbalancer.PickInfo, of *callContext) (picked balancer.Pick, why balancer.Reason, err error) {
 	r := p.request(info.Ctx, of)
 	if of == nil {
-		picked, err := p.balancer.Pick(r)
-		return picked, p.failure(err)
+		picked, err = p.balancer.Pick(r)
+		return picked, "", p.failure(err)
 	}
 	if be := of.certain(p); be != nil {
-		return p.take(be)
+		picked, err = p.take(be)
+		return picked, "", err
 	}
 	h := of.history
 	h.mu.Lock()
@@ -55,18 +64,20 @@ func (p *pool) choose(info gbalancer.PickInfo, of *callContext) (balancer.Pick, 
 	if r.Tried = h.tried[:h.n]; h.n > 0 && !of.elsewhere {
 		of.hedger.retried()
 	}
-	picked, err := p.balancer.Pick(r)
+	picked, err = p.balancer.Pick(r)
 	switch {
 	case err != nil && of.elsewhere:
-		return picked, errNowhereElse
+		return picked, "", errNowhereElse
 	case err != nil && h.n > 0:
 		r.Tried = nil // better the same one again than none
 		picked, err = p.balancer.Pick(r)
 	}
 	if err == nil {
+		why = of.reason()
+		h.why = ""
 		h.add(picked.Backend())
 	}
-	return picked, p.failure(err)
+	return picked, why, p.failure(err)
 }
 
 // failure returns what a pick that failed makes of its request: that it waits,

@@ -1,6 +1,7 @@
 package grpcbalancer
 
 import (
+	"context"
 	"sync"
 
 	"google.golang.org/grpc"
@@ -28,7 +29,8 @@ type attempt struct {
 }
 
 // stream returns the result of a pick for a stream.
-func (c *callContext) stream(s *subConn, picked balancer.Pick) gbalancer.PickResult {
+func (c *callContext) stream(s *subConn, picked balancer.Pick, why balancer.Reason) gbalancer.PickResult {
+	number := c.trace.Begin(picked.Backend(), why)
 	a := &attempt{pool: s.conn.pool, sub: s, pick: picked}
 	c.answers.mu.Lock()
 	c.answers.current = a
@@ -39,6 +41,7 @@ func (c *callContext) stream(s *subConn, picked balancer.Pick) gbalancer.PickRes
 		pick := a.pick
 		c.answers.mu.Unlock()
 		a.sub.leave()
+		c.ended(number, &info)
 		a.pool.finish(pick, &info)
 	}}
 }
@@ -55,16 +58,23 @@ func (a *answers) answered() {
 // A watchedStream is a stream that has not had a message yet, or has.
 type watchedStream struct {
 	grpc.ClientStream
-	answers  *answers
-	answered bool // owned by the caller of RecvMsg
+	call   *callContext
+	traced func(context.Context, *balancer.Trace) // or nil
+	heard  bool                                   // of a message, or of the end; owned by the caller of RecvMsg
 }
 
 // RecvMsg implements grpc.ClientStream.
 func (s *watchedStream) RecvMsg(m any) error {
 	err := s.ClientStream.RecvMsg(m)
-	if err == nil && !s.answered {
-		s.answered = true
-		s.answers.answered()
+	if s.heard {
+		return err
+	}
+	s.heard = true
+	if err == nil {
+		s.call.answers.answered()
+	}
+	if s.traced != nil {
+		s.traced(s.call.Context, s.call.trace)
 	}
 	return err
 }

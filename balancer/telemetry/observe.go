@@ -115,8 +115,8 @@ func (r *reporter) observeRequests(o metric.Observer, outcomes balancer.Outcomes
 	}
 	for outcome, n := range outcomes {
 		if n > 0 {
-			own := append(attributes[:len(attributes):len(attributes)], outcomeKey.String(health.Outcome(outcome).String()))
-			o.ObserveInt64(r.requests, int64(n), metric.WithAttributes(own...))
+			o.ObserveInt64(r.requests, int64(n), metric.WithAttributes(attributes...),
+				metric.WithAttributes(outcomeKey.String(health.Outcome(outcome).String())))
 		}
 	}
 }

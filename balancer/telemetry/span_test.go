@@ -30,7 +30,7 @@ func twice(t *testing.T) *balancer.Trace {
 func text(attributes []attribute.KeyValue) string {
 	var list []string
 	for _, kv := range attributes {
-		list = append(list, string(kv.Key)+"="+kv.Value.Emit())
+		list = append(list, string(kv.Key)+"="+kv.Value.String())
 	}
 	return strings.Join(list, " ")
 }

@@ -101,7 +101,7 @@ func collect(t testing.TB, reader metric.Reader) map[string]float64 {
 		var list []string
 		for _, kv := range set.ToSlice() {
 			if name := strings.TrimPrefix(string(kv.Key), "sidestep."); name != "target" || kv.Value.AsString() != target {
-				list = append(list, name+"="+kv.Value.Emit())
+				list = append(list, name+"="+kv.Value.String())
 			}
 		}
 		values[strings.TrimPrefix(name, "sidestep.")+"{"+strings.Join(list, ",")+"}"] = value
