@@ -23,7 +23,8 @@ type pool struct {
 	endpoints *subset.Chooser
 	balancer  *balancer.Balancer
 	budget    *health.Budget
-	start     time.Time // of the pool's time
+	hedge     *health.HedgeTimer // nil if there are no hedges
+	start     time.Time          // of the pool's time
 
 	locality topology.Locality // its zone may be inferred; owned by follow
 
@@ -59,9 +60,12 @@ func newPool(t *Transport, target discovery.Target) *pool {
 	// The only error is that of an invalid Config, of which there are no pools.
 	p.balancer, _ = balancer.New(t.config.Balancer, balancer.Hooks{
 		Now:            p.now,
-		Connect:        func(b *balancer.Backend) balancer.Conn { return newBackendConn(p, b) },
+		Connect:        func(b *balancer.Backend) balancer.Conn { return newBackendConn(p, b.Endpoint(), b) },
 		FitnessChanged: func(b *balancer.Backend) { b.Conn().(*backendConn).revival.start() },
 	})
+	if percentile := t.config.Hedge.Percentile; percentile > 0 {
+		p.hedge = health.NewHedgeTimer(percentile)
+	}
 	go p.follow()
 	return p
 }
@@ -204,7 +208,7 @@ func (p *pool) await(ctx context.Context) error {
 
 func (p *pool) closeIdleConnections() {
 	for _, b := range p.balancer.Backends() {
-		b.Conn().(*backendConn).transport.CloseIdleConnections()
+		b.Conn().(*backendConn).closeIdle()
 	}
 }
 

@@ -18,6 +18,9 @@ import (
 // pods outlive the last request, at least; at most it is twice that.
 const idleTimeout = 15 * time.Minute
 
+// defaultWriteBuffer is http.Transport's.
+const defaultWriteBuffer = 4 << 10
+
 // errClosed is what requests get after Close.
 var errClosed = fmt.Errorf("httpbalancer: transport %w", discovery.ErrClosed)
 
@@ -27,10 +30,12 @@ var errClosed = fmt.Errorf("httpbalancer: transport %w", discovery.ErrClosed)
 type Transport struct {
 	// Set at the start and read-only.
 	config   Config // with its defaults
+	limits   limits
+	makers   makers
+	keepBody int    // how much of a request's body may be read before any of it is sent
 	invalid  error  // what is wrong with it
 	askFirst bool   // ask DNS before watching a name that may be any host's
 	base     *http.Transport
-	backends *http.Transport // what the transport of each backend is cloned from
 	names    *names
 	probes   chan struct{} // holds as many as run
 
@@ -67,9 +72,10 @@ func newTransport(config Config, lookup lookupFunc) *Transport {
 	if t.base == nil {
 		t.base = defaultBase()
 	}
-	t.backends = backendTemplate(t.base)
-	if config.Base == nil || t.backends.DialContext == nil {
-		t.backends.DialContext = dialer.DialContext
+	t.limits, t.makers = limitsOf(&config, t.base), newMakers(&config, t.base)
+	t.keepBody = max(t.base.WriteBufferSize, defaultWriteBuffer)
+	if t.config.Retry.MaxAttempts == 0 {
+		t.config.Retry.MaxAttempts = defaultMaxAttempts
 	}
 	t.pools.Store(&map[discovery.Target]*pool{})
 	return t
