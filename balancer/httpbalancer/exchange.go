@@ -94,6 +94,12 @@ func (x *exchange) end(o health.Outcome) {
 	x.backend.leave()
 }
 
+// fail ends an exchange without a response.
+func (x *exchange) fail(f fate) {
+	x.request = nil // nobody waits for the rest of it
+	x.end(f.outcome())
+}
+
 // answer makes the response the caller's, and sees to it that the exchange ends
 // with its body.
 func (x *exchange) answer(req *http.Request, resp *http.Response) {
@@ -174,22 +180,32 @@ func (x *exchange) giveUp() bool {
 // settle reports whether the exchange has not been given up.
 func (x *exchange) settle() bool { return x.patient.CompareAndSwap(waiting, answered) }
 
+// maxAsks is how many connections of one backend a request may meet that have
+// ended.
+const maxAsks = 3
+
 // ask sends a request to this very backend, once. The balancer is told nothing.
+// The request is the caller's own, to be changed.
 func (c *backendConn) ask(req *http.Request) (*http.Response, error) {
-	if !c.users.enter() {
-		return nil, errLeft
-	}
-	c.pool.users.inside.Add(1) // the caller keeps the pool open
-	x := &exchange{backend: c}
 	body := newRequestBody(req, 0)
-	resp, err := x.send(req, body)
-	if err != nil {
-		x.request = nil
-		x.end(health.Neutral)
-		body.discard()
-		return nil, err
+	for n := 1; ; n++ {
+		if !c.users.enter() {
+			body.discard()
+			return nil, errLeft
+		}
+		c.pool.users.inside.Add(1) // whoever asks keeps the pool open
+		x := &exchange{backend: c}
+		resp, err := x.send(req, body)
+		if err == nil {
+			body.release()
+			x.answer(req, resp)
+			return resp, nil
+		}
+		f := x.fate(req, body, err)
+		x.fail(f)
+		if f != stale || n == maxAsks || !body.rewind(req, true) {
+			body.discard()
+			return nil, err
+		}
 	}
-	body.release()
-	x.answer(req, resp)
-	return resp, nil
 }

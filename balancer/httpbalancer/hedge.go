@@ -39,45 +39,56 @@ type leg struct {
 
 // hedged sends the request, and sends it again if it takes long.
 func (j *journey) hedged() (*http.Response, error) {
+	body := newRequestBody(j.req, 0)
+	if !j.pool.hold() {
+		body.discard()
+		return nil, &requestError{err: errClosed}
+	}
 	legs := make(chan *leg, 2)
 	began := time.Now()
-	first := j.setOut(legs, newRequestBody(j.req, 0), "")
-	defer func() { j.pool.hedge.Observe(time.Since(began)) }()
-	delay, ok := j.pool.hedge.Delay(j.pool.now())
-	if !ok {
-		return (<-legs).take()
-	}
-	timer := time.NewTimer(delay)
-	defer timer.Stop()
-	select {
-	case l := <-legs:
-		return l.take()
-	case <-timer.C:
-	}
-	second := j.hedgeNow(legs)
-	l := <-legs
+	first := j.setOut(legs, body, "")
+	second, l := j.hedge(legs)
+	j.pool.hedge.Observe(time.Since(began))
 	if second == nil {
+		j.pool.conns.Done()
 		return l.take()
 	}
 	other := first
 	if l == first {
 		other = second
 	}
-	if l.failed(&j.pool.transport.config) { // the other may do better
-		if o := <-legs; o.err == nil {
-			l.discard()
-			return o.take()
-		}
+	if !l.failed(&j.pool.transport.config) {
 		other.cancel()
+		go func() {
+			defer j.pool.conns.Done()
+			(<-legs).discard()
+		}()
 		return l.take()
 	}
+	defer j.pool.conns.Done()
+	if o := <-legs; o.err == nil { // which may have done better
+		l.discard()
+		return o.take()
+	}
 	other.cancel()
-	j.pool.conns.Add(1)
-	go func() {
-		defer j.pool.conns.Done()
-		(<-legs).discard()
-	}()
 	return l.take()
+}
+
+// hedge returns the leg that is done first, and the second one if there is one.
+func (j *journey) hedge(legs chan *leg) (second, done *leg) {
+	delay, ok := j.pool.hedge.Delay(j.pool.now())
+	if !ok {
+		return nil, <-legs
+	}
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case l := <-legs:
+		return nil, l
+	case <-timer.C:
+	}
+	second = j.hedgeNow(legs)
+	return second, <-legs
 }
 
 // hedgeNow sends the request a second time if it may.
@@ -99,9 +110,7 @@ func (j *journey) hedgeNow(legs chan<- *leg) *leg {
 func (j *journey) setOut(legs chan<- *leg, body *requestBody, why Reason) *leg {
 	ctx, cancel := context.WithCancel(j.req.Context())
 	l := &leg{cancel: cancel}
-	j.pool.conns.Add(1)
 	go func() {
-		defer j.pool.conns.Done()
 		l.resp, l.err = j.travel(j.req.WithContext(ctx), body, why)
 		legs <- l
 	}()

@@ -1,7 +1,6 @@
 package httpbalancer
 
 import (
-	"context"
 	"math"
 	"math/rand/v2"
 	"net/http"
@@ -108,14 +107,5 @@ func (c *backendConn) closeIdle() {
 		if conn.users.shut() {
 			conn.close()
 		}
-	}
-}
-
-// warm makes a connection, if there is none, before a request needs it.
-func (l *lane) warm() {
-	l.owner.mu.Lock()
-	defer l.owner.mu.Unlock()
-	if l.owner.conns == 0 && l.owner.mayConnect() {
-		l.start(context.Background())
 	}
 }

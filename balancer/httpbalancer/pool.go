@@ -24,9 +24,12 @@ type pool struct {
 	balancer  *balancer.Balancer
 	budget    *health.Budget
 	hedge     *health.HedgeTimer // nil if there are no hedges
+	warmer    *warmer            // nil if no connections are made in advance
 	start     time.Time          // of the pool's time
 
 	locality topology.Locality // its zone may be inferred; owned by follow
+
+	retired bool // it gets no requests any more; guarded by the Transport's mu
 
 	users gate        // requests under way, and exchanges in flight
 	used  atomic.Bool // by a request since the last sweep
@@ -57,17 +60,29 @@ func newPool(t *Transport, target discovery.Target) *pool {
 		served:    make(chan struct{}),
 		followed:  make(chan struct{}),
 	}
-	// The only error is that of an invalid Config, of which there are no pools.
-	p.balancer, _ = balancer.New(t.config.Balancer, balancer.Hooks{
-		Now:            p.now,
-		Connect:        func(b *balancer.Backend) balancer.Conn { return newBackendConn(p, b.Endpoint(), b) },
-		FitnessChanged: func(b *balancer.Backend) { b.Conn().(*backendConn).revival.start() },
-	})
 	if percentile := t.config.Hedge.Percentile; percentile > 0 {
 		p.hedge = health.NewHedgeTimer(percentile)
 	}
+	if t.config.WarmUp {
+		p.warmer = &warmer{pool: p}
+	}
+	// The only error is that of an invalid Config, of which there are no pools.
+	p.balancer, _ = balancer.New(t.config.Balancer, balancer.Hooks{
+		Now:            p.now,
+		Connect:        p.connect,
+		FitnessChanged: func(b *balancer.Backend) { b.Conn().(*backendConn).revival.start() },
+	})
 	go p.follow()
 	return p
+}
+
+// connect is told of each new backend.
+func (p *pool) connect(b *balancer.Backend) balancer.Conn {
+	c := newBackendConn(p, b.Endpoint(), b)
+	if p.warmer != nil {
+		p.warmer.add(c)
+	}
+	return c
 }
 
 // own subscribes to the client's own Service, if that is known and of use.
@@ -206,6 +221,19 @@ func (p *pool) await(ctx context.Context) error {
 	return nil
 }
 
+// hold reports whether the pool is open. If so, whoever waits for it waits for the
+// caller, too, until it calls conns.Done. Others who add to conns are backends
+// that are not closed, or have a hold already.
+func (p *pool) hold() bool {
+	p.transport.mu.Lock()
+	defer p.transport.mu.Unlock()
+	if p.transport.closed.Load() || p.retired {
+		return false
+	}
+	p.conns.Add(1)
+	return true
+}
+
 func (p *pool) closeIdleConnections() {
 	for _, b := range p.balancer.Backends() {
 		b.Conn().(*backendConn).closeIdle()
@@ -213,8 +241,12 @@ func (p *pool) closeIdleConnections() {
 }
 
 // retire reports whether the pool has had no request since the last call and
-// has none now. If so, it gets none any more.
-func (p *pool) retire() bool { return !p.used.Swap(false) && p.users.shut() }
+// has none now. If so, it gets none any more. It is called with the Transport's
+// mu held.
+func (p *pool) retire() bool {
+	p.retired = !p.used.Swap(false) && p.users.shut()
+	return p.retired
+}
 
 // stop ends the watch and lets all backends drain. It is called once.
 func (p *pool) stop() {

@@ -32,6 +32,9 @@ type journey struct {
 func (p *pool) roundTrip(req *http.Request) (*http.Response, error) {
 	defer p.users.leave()
 	p.budget.Deposit()
+	if p.warmer != nil {
+		p.warmer.learn(laneOf(req))
+	}
 	j := &journey{pool: p, req: req, trace: traceFrom(req.Context())}
 	j.request = p.request(req)
 	j.setCookie()
@@ -55,7 +58,10 @@ func (j *journey) travel(req *http.Request, body *requestBody, why Reason) (*htt
 		j.trace.end(seen, resp, err)
 		if err != nil {
 			f := x.fate(req, body, err)
-			j.fail(x, f)
+			if f.unreachable() {
+				j.pool.endpoints.Refresh()
+			}
+			x.fail(f)
 			again, closed := j.again(req, f, body)
 			if again == nil {
 				body.discard()
@@ -119,15 +125,6 @@ func (j *journey) send(x *exchange, req *http.Request, body *requestBody) (*http
 		return nil, context.Canceled
 	}
 	return resp, err
-}
-
-// fail ends an exchange that failed.
-func (j *journey) fail(x *exchange, f fate) {
-	if f.unreachable() {
-		j.pool.endpoints.Refresh()
-	}
-	x.request = nil // nobody waits for the rest of it
-	x.end(f.outcome())
 }
 
 // again returns the next exchange, if there may be one after an attempt with
