@@ -11,7 +11,8 @@ import (
 // returns those that are to leave, and whether the rotation has changed.
 //
 // Updates come often and change little, so what is alike at both ends of the
-// old list and the new one is passed over, and the rest looked up.
+// old list and the new one is passed over, and between them the two are walked
+// together. Only what is not found that way is looked up.
 func (b *Balancer) replace(endpoints []discovery.Endpoint) (gone []*Backend, changed bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -34,9 +35,20 @@ func (b *Balancer) replace(endpoints []discovery.Endpoint) (gone []*Backend, cha
 	}
 	listed := append(make([]*Backend, 0, n), old[:head]...)
 	var came []*Backend
+	at, end := head, len(old)-tail // in old
 	for i := head; i < n-tail; i++ {
 		e := &endpoints[i]
-		be := b.backends[e.Identity()]
+		var be *Backend
+		switch {
+		case at < end && old[at].endpoint.Load().Identity() == e.Identity():
+			be = old[at]
+			at++
+		case at+1 < end && old[at+1].endpoint.Load().Identity() == e.Identity(): // the one before has gone
+			be = old[at+1]
+			at += 2
+		default:
+			be = b.backends[e.Identity()]
+		}
 		switch {
 		case be == nil:
 			be = b.newBackend(e)
