@@ -47,6 +47,7 @@ func (x *exchange) send(req *http.Request, body *requestBody) (*http.Response, e
 	x.reused, x.sent, x.received = c.used.Load(), c.sent(), c.received()
 	if body != nil {
 		x.request = body.current
+		x.request.sent = x.hasSent
 		if x.cancel == nil {
 			req = req.WithContext(req.Context()) // the caller's is not to be changed
 		}
@@ -54,6 +55,10 @@ func (x *exchange) send(req *http.Request, body *requestBody) (*http.Response, e
 	}
 	return c.client.RoundTrip(req)
 }
+
+// hasSent reports whether anything of the request may have left. On HTTP/2 it
+// may be another one's.
+func (x *exchange) hasSent() bool { return x.conn.wire == nil || x.conn.sent() != x.sent }
 
 // mayCancel replaces the request by one that the exchange can cancel.
 func (x *exchange) mayCancel(req **http.Request) {
@@ -187,7 +192,7 @@ const maxAsks = 3
 // ask sends a request to this very backend, once. The balancer is told nothing.
 // The request is the caller's own, to be changed.
 func (c *backendConn) ask(req *http.Request) (*http.Response, error) {
-	body := newRequestBody(req, 0)
+	body := newRequestBody(req)
 	for n := 1; ; n++ {
 		if !c.users.enter() {
 			body.discard()

@@ -102,7 +102,7 @@ func (x *exchange) fate(req *http.Request, body *requestBody, err error) fate {
 
 // fateOnWire is the fate of an attempt that had a connection.
 func (x *exchange) fateOnWire(err error) fate {
-	untouched := x.conn.wire != nil && x.conn.sent() == x.sent
+	untouched := !x.hasSent()
 	switch {
 	case (untouched || x.conn.wire == nil) && x.conn.client.Err() == nil && !isNetwork(err):
 		return final // the connection is well, so it is the request that net/http refuses to send

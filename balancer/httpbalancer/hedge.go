@@ -39,7 +39,7 @@ type leg struct {
 
 // hedged sends the request, and sends it again if it takes long.
 func (j *journey) hedged() (*http.Response, error) {
-	body := newRequestBody(j.req, 0)
+	body := newRequestBody(j.req)
 	if !j.pool.hold() {
 		body.discard()
 		return nil, &requestError{err: errClosed}
@@ -103,7 +103,7 @@ func (j *journey) hedgeNow(legs chan<- *leg) *leg {
 			return nil
 		}
 	}
-	return j.setOut(legs, newRequestBody(&again, 0), Hedged)
+	return j.setOut(legs, newRequestBody(&again), Hedged)
 }
 
 // setOut begins a leg, which comes out of legs in the end.

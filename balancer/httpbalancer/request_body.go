@@ -16,14 +16,18 @@ type requestBody struct {
 	first   attemptBody
 }
 
-// newRequestBody returns nil if there is nothing to send. Keep is how much
-// net/http may read of a body before it writes.
-func newRequestBody(req *http.Request, keep int) *requestBody {
+// maxKept is more than net/http reads of a body before it writes anything: what
+// fits in its buffers, unless a WriteBufferSize is larger.
+const maxKept = 64 << 10
+
+// newRequestBody returns nil if there is nothing to send.
+func newRequestBody(req *http.Request) *requestBody {
 	if req.Body == nil || req.Body == http.NoBody {
 		return nil
 	}
-	if req.GetBody != nil {
-		keep = 0
+	keep := 0
+	if req.GetBody == nil {
+		keep = maxKept
 	}
 	b := &requestBody{first: attemptBody{source: req.Body, length: announcedLength(req), keep: keep}}
 	b.current = &b.first
@@ -90,8 +94,9 @@ var errDetached = errors.New("httpbalancer: request body is being sent to anothe
 
 // An attemptBody is the body in the hands of one attempt.
 type attemptBody struct {
-	length int64 // what the request announces, or -1; read-only
-	keep   int   // how much of what was read to keep; read-only
+	length int64       // what the request announces, or -1; read-only
+	keep   int         // how much of what was read to keep; read-only
+	sent   func() bool // reports whether something of the request has been written; set before there are readers
 
 	mu       sync.Mutex
 	source   io.ReadCloser // nil once it belongs to a later attempt; guarded by mu, as are all below
@@ -119,10 +124,10 @@ func (b *attemptBody) Read(p []byte) (int, error) {
 	defer b.mu.Unlock()
 	b.reading = false
 	b.read += int64(n)
-	if len(b.kept)+n <= b.keep && !b.lost {
-		b.kept = append(b.kept, p[:n]...)
+	if b.lost = b.lost || len(b.kept)+n > b.keep || b.sent(); b.lost {
+		b.kept = nil
 	} else {
-		b.lost = true
+		b.kept = append(b.kept, p[:n]...)
 	}
 	if (err != nil && err != io.EOF) ||
 		(b.length >= 0 && (b.read > b.length || err == io.EOF && b.read < b.length)) {

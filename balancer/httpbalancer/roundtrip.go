@@ -26,6 +26,8 @@ type journey struct {
 	mu       sync.Mutex
 	request  balancer.Request // with the backends that were tried; guarded by mu
 	attempts int              // guarded by mu
+
+	first exchange // of most requests the only one
 }
 
 // roundTrip sends a request that has entered the pool.
@@ -42,7 +44,7 @@ func (p *pool) roundTrip(req *http.Request) (*http.Response, error) {
 	if p.hedge != nil && j.repeatable {
 		return j.hedged()
 	}
-	return j.travel(req, newRequestBody(req, p.transport.keepBody), "")
+	return j.travel(req, newRequestBody(req), "")
 }
 
 // travel sends the request to one backend after the other until one answers.
@@ -99,10 +101,15 @@ func (j *journey) next(req *http.Request, last fate) (*exchange, error) {
 		return nil, err
 	}
 	j.mu.Lock()
+	defer j.mu.Unlock()
+	x := &j.first
+	if j.attempts > 0 {
+		x = new(exchange)
+	}
 	j.attempts++
 	j.request.Tried = append(j.request.Tried, picked.Backend())
-	j.mu.Unlock()
-	return &exchange{backend: picked.Backend().Conn().(*backendConn), pick: picked}, nil
+	x.backend, x.pick = picked.Backend().Conn().(*backendConn), picked
+	return x, nil
 }
 
 // send sends the request and gives the exchange up after Retry.TryTimeout, if

@@ -18,9 +18,6 @@ import (
 // pods outlive the last request, at least; at most it is twice that.
 const idleTimeout = 15 * time.Minute
 
-// defaultWriteBuffer is http.Transport's.
-const defaultWriteBuffer = 4 << 10
-
 // errClosed is what requests get after Close.
 var errClosed = fmt.Errorf("httpbalancer: transport %w", discovery.ErrClosed)
 
@@ -32,9 +29,8 @@ type Transport struct {
 	config   Config // with its defaults
 	limits   limits
 	makers   makers
-	keepBody int    // how much of a request's body may be read before any of it is sent
-	invalid  error  // what is wrong with it
-	askFirst bool   // ask DNS before watching a name that may be any host's
+	invalid  error // what is wrong with it
+	askFirst bool  // ask DNS before watching a name that may be any host's
 	base     *http.Transport
 	names    *names
 	probes   chan struct{} // holds as many as run
@@ -73,7 +69,6 @@ func newTransport(config Config, lookup lookupFunc) *Transport {
 		t.base = defaultBase()
 	}
 	t.limits, t.makers = limitsOf(&config, t.base), newMakers(&config, t.base)
-	t.keepBody = max(t.base.WriteBufferSize, defaultWriteBuffer)
 	if t.config.Retry.MaxAttempts == 0 {
 		t.config.Retry.MaxAttempts = defaultMaxAttempts
 	}
