@@ -37,6 +37,7 @@ var suites = []suite{
 	{"watch", "10,000 endpoints, and 1,000 targets, kept up to date from the API server", watchSuite},
 	{"topology", "the choice of endpoints beside kube-proxy's own code, on random Services", topologySuite},
 	{"pick", "Pick and Done, with requests in flight, beside the policies of gRPC, Kratos and go-zero", pickSuite},
+	{"http", "requests over http.Transport's own cost, 10,000 backends, a dead one, beside Kratos", httpSuite},
 	{"update", "a list of 10,000 backends kept up to date, beside the policies of gRPC", updateSuite},
 }
 
