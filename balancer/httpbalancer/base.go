@@ -106,8 +106,9 @@ func backendTemplate(base *http.Transport) *http.Transport {
 		t.TLSNextProto = nil
 		t.ForceAttemptHTTP2 = true
 	}
-	// What decides whether an HTTP/1 connection may be used again is in limits.
-	t.MaxIdleConnsPerHost = 0
+	// These are kept by limits. With its own for connections, net/http panics when a
+	// ClientConn closes that it has not counted.
+	t.MaxIdleConnsPerHost, t.MaxConnsPerHost = 0, 0
 	if t.HTTP2 == nil {
 		t.HTTP2 = &http.HTTP2Config{}
 	}

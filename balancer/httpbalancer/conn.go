@@ -49,11 +49,22 @@ func (c *conn) acquire() bool {
 		return false
 	}
 	// On a connection in use, net/http is told of its end by what it reads.
-	if c.used.Load() && (!c.http2 || c.users.inside.Load() == 1) && c.wire.hungUp() || c.client.Reserve() != nil {
+	if alone := !c.http2 || c.users.inside.Load() == 1; alone && c.used.Load() && c.wire.hungUp() || !c.reserve() {
 		c.users.leave()
 		return false
 	}
 	return true
+}
+
+// reserve reports whether there is room for a request. On HTTP/2 more may take it
+// than there is room for, and then wait in net/http. To make them reserve it
+// there is worse: if the server's settings come later and allow for less than was
+// reserved, all wait for ever.
+func (c *conn) reserve() bool {
+	if c.http2 {
+		return c.client.Available() > 0
+	}
+	return c.client.Reserve() == nil
 }
 
 // release ends what acquire began. An HTTP/1 connection goes back to its lane if

@@ -58,8 +58,9 @@ func (f fate) unreachable() bool { return f == unsent || f == broken }
 func (f fate) free() bool { return f == unsent || f == stale || f == refused }
 
 // innocent reports whether the same backend may be tried again if there is no
-// other.
-func (f fate) innocent() bool { return f == stale || f == dropped }
+// other. Streams are refused, too, by a server that allows for fewer than net/http
+// could know when the connection was new.
+func (f fate) innocent() bool { return f == stale || f == dropped || f == refused }
 
 func (f fate) outcome() health.Outcome {
 	switch f {
