@@ -3,6 +3,7 @@ package httpbalancer
 import (
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/sidestep-lb/sidestep/discovery"
@@ -51,20 +52,25 @@ func newMakers(config *Config, base *http.Transport) makers {
 	if dialTLS := template.DialTLSContext; dialTLS != nil {
 		template.DialTLSContext = viaCall(dialTLS, false)
 	}
-	if m.fixed {
-		template.Protocols = config.Protocols
-	}
 	var http1, h2c http.Protocols
 	http1.SetHTTP1(true)
 	h2c.SetUnencryptedHTTP2(true)
 	h2c.SetHTTP2(true)
-	m.http1, m.h2c = template.Clone(), template.Clone()
-	m.http1.Protocols, m.http1.ForceAttemptHTTP2, m.http1.TLSNextProto = &http1, false, nil
-	if tls := m.http1.TLSClientConfig; tls != nil {
-		tls.NextProtos = nil // or the server chooses HTTP/2
+	m.http1, m.h2c = speaking(template, &http1), speaking(template, &h2c)
+	if m.fixed {
+		m.plain = speaking(template, config.Protocols)
 	}
-	m.h2c.Protocols = &h2c
 	return m
+}
+
+// speaking returns a copy of t for certain protocols.
+func speaking(t *http.Transport, protocols *http.Protocols) *http.Transport {
+	t = t.Clone()
+	t.Protocols, t.ForceAttemptHTTP2, t.TLSNextProto = protocols, false, nil
+	if t.TLSClientConfig != nil && !protocols.HTTP2() { // what net/http has put there, or the server chooses HTTP/2
+		t.TLSClientConfig.NextProtos = slices.DeleteFunc(slices.Clone(t.TLSClientConfig.NextProtos), func(p string) bool { return p == "h2" })
+	}
+	return t
 }
 
 // appProtocolH2C is how a Service declares HTTP/2 without TLS (KEP-3726).
