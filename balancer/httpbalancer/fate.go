@@ -104,8 +104,10 @@ func (x *exchange) fate(req *http.Request, body *requestBody, err error) fate {
 // fateOnWire is the fate of an attempt that had a connection.
 func (x *exchange) fateOnWire(err error) fate {
 	untouched := !x.hasSent()
+	// An HTTP/2 connection says things of its own, which are no sign.
+	idle := untouched || x.conn.http2 || x.conn.wire == nil
 	switch {
-	case (untouched || x.conn.wire == nil) && x.conn.client.Err() == nil && !isNetwork(err):
+	case idle && x.conn.client.Err() == nil && !isNetwork(err) && !isStreamError(err) && !isTimeout(err):
 		return final // the connection is well, so it is the request that net/http refuses to send
 	case untouched && x.reused:
 		return stale

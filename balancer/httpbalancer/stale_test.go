@@ -164,9 +164,9 @@ func TestARequestThatCannotBeSentIsTriedOnceAndHeldAgainstNobody(t *testing.T) {
 			if n := len(trace.Attempts()); n != 1 {
 				t.Errorf("%s: %d attempts", name, n)
 			}
-		}
-		if n := transport.Fit(); n != 2 {
-			t.Errorf("%d backends in rotation, want 2", n)
+			if n := transport.Fit(); n != 2 {
+				t.Errorf("%s, %v: %d backends in rotation, want 2: %v", name, protocols, n, trace.Attempts()[0].Err)
+			}
 		}
 	}
 }
