@@ -153,7 +153,7 @@ func (p *pool) askOne(req *http.Request, e *discovery.Endpoint, c *backendConn) 
 		c = newBackendConn(p, e, nil)
 		defer c.Drain() // when the exchange has ended
 	}
-	if a.Response, a.Err = c.ask(req); a.Err != nil {
+	if a.Response, a.Err = c.ask(req); a.Err != nil { //nolint:bodyclose // the loop over the answers does
 		a.Err = &requestError{p.target, e, a.Err}
 	}
 	return a

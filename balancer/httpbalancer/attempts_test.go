@@ -137,7 +137,7 @@ func TestWhenAllPodsAnswerWithAChosenStatusTheCallerGetsTheLast(t *testing.T) {
 	pods := []*server{start(t, "quiz-0", fails(503)), start(t, "quiz-1", fails(503)), start(t, "quiz-2", fails(503))}
 	transport := newTransport(t, httpbalancer.Config{Source: serving(pods...), Retry: httpbalancer.Retry{Statuses: []int{503}}})
 	resp, err := (&http.Client{Transport: transport}).Get("http://quiz.kiada/")
-	if got := read(t)(resp, err); resp.StatusCode != 503 || got != "no" {
+	if got := read(t)(resp, err); resp.StatusCode != http.StatusServiceUnavailable || got != "no" {
 		t.Errorf("status %d, body %q", resp.StatusCode, got)
 	}
 	for _, pod := range pods {

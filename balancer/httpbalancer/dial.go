@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 )
 
 // errLeft is the error of a connection to a backend that has left and drained.
@@ -35,12 +36,10 @@ func (l *lane) dial(ctx context.Context) {
 func (l *lane) start(ctx context.Context) {
 	l.dials++
 	l.owner.conns++
-	l.owner.pool.conns.Add(1)
-	go func() {
-		defer l.owner.pool.conns.Done()
+	l.owner.pool.conns.Go(func() {
 		c, err := l.connect(context.WithoutCancel(ctx))
 		l.dialled(ctx, c, err)
-	}()
+	})
 }
 
 // dialled hands on what came of a dial.
@@ -51,7 +50,8 @@ func (l *lane) dialled(ctx context.Context, c *conn, err error) {
 	if err != nil {
 		l.owner.conns--
 		// Those who wait for one connection together have waited for this one.
-		for l.grant(grant{err: &dialError{err}}) && l.single {
+		for more := true; more; {
+			more = l.grant(grant{err: &dialError{err}}) && l.single
 		}
 	}
 	l.dial(ctx)
@@ -81,7 +81,7 @@ func (l *lane) add(c *conn) bool {
 	if l.owner.closed || l.owner.leaving.Load() && len(l.waiting) == 0 {
 		return false
 	}
-	l.shared = append(l.shared[:len(l.shared):len(l.shared)], c)
+	l.shared = append(slices.Clip(l.shared), c)
 	l.changes++
 	for l.grant(grant{conn: c}) {
 	}

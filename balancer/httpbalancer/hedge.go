@@ -111,7 +111,7 @@ func (j *journey) setOut(legs chan<- *leg, body *requestBody, why Reason) *leg {
 	ctx, cancel := context.WithCancel(j.req.Context())
 	l := &leg{cancel: cancel}
 	go func() {
-		l.resp, l.err = j.travel(j.req.WithContext(ctx), body, why)
+		l.resp, l.err = j.travel(j.req.WithContext(ctx), body, why) //nolint:bodyclose // who takes the leg does
 		legs <- l
 	}()
 	return l

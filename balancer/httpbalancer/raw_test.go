@@ -122,16 +122,13 @@ type h2Conn struct {
 
 // The frames of RFC 9113, section 6, that tests speak of.
 const (
-	frameData     = 0
 	frameHeaders  = 1
 	frameReset    = 3
 	frameSettings = 4
 	framePing     = 6
 	frameGoAway   = 7
 
-	flagEndStream = 1
-	flagAck       = 1
-	flagEndHeader = 4
+	flagAck = 1
 )
 
 // h2 reads the preface and sends settings.
@@ -155,11 +152,6 @@ func (c *h2Conn) goAway(last, code uint32) {
 
 func (c *h2Conn) reset(stream, code uint32) {
 	c.frame(frameReset, 0, stream, binary.BigEndian.AppendUint32(nil, code))
-}
-
-// ok answers with status 200 and no body.
-func (c *h2Conn) ok(stream uint32) {
-	c.frame(frameHeaders, flagEndHeader|flagEndStream, stream, []byte{0x88}) // :status 200 of HPACK's static table
 }
 
 // streams calls handle for the headers of each request, and answers pings.
@@ -190,7 +182,7 @@ func (c *h2Conn) streams(handle func(stream uint32) bool) {
 	}
 }
 
-// A once is a body that can be read once and has no GetBody.
+// onceBody returns a body that can be read once and has no GetBody.
 func onceBody(text string) io.Reader { return io.MultiReader(bytes.NewReader([]byte(text))) }
 
 // counted counts calls.

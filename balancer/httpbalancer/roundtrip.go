@@ -12,6 +12,7 @@ import (
 
 	"github.com/sidestep-lb/sidestep/balancer"
 	"github.com/sidestep-lb/sidestep/discovery"
+	"github.com/sidestep-lb/sidestep/health"
 )
 
 // A journey is a request with all its attempts.
@@ -26,6 +27,7 @@ type journey struct {
 	mu       sync.Mutex
 	request  balancer.Request // with the backends that were tried; guarded by mu
 	attempts int              // guarded by mu
+	spare    *exchange        // in the place of one that is given up; guarded by mu
 
 	first exchange // of most requests the only one
 }
@@ -49,7 +51,7 @@ func (p *pool) roundTrip(req *http.Request) (*http.Response, error) {
 
 // travel sends the request to one backend after the other until one answers.
 func (j *journey) travel(req *http.Request, body *requestBody, why Reason) (*http.Response, error) {
-	x, err := j.next(req, fate(final))
+	x, err := j.next(req, final)
 	if err != nil {
 		body.discard()
 		return nil, &requestError{err: err}
@@ -120,11 +122,7 @@ func (j *journey) send(x *exchange, req *http.Request, body *requestBody) (*http
 		return x.send(req, body)
 	}
 	x.mayCancel(&req)
-	timer := time.AfterFunc(limit, func() {
-		if j.pool.budget.Withdraw(j.pool.now()) {
-			x.giveUp()
-		}
-	})
+	timer := time.AfterFunc(limit, func() { j.giveUp(x, req) })
 	resp, err := x.send(req, body)
 	timer.Stop()
 	if err == nil && !x.settle() {
@@ -134,13 +132,47 @@ func (j *journey) send(x *exchange, req *http.Request, body *requestBody) (*http
 	return resp, err
 }
 
+// giveUp gives up an exchange that takes long, if another may take its place.
+func (j *journey) giveUp(x *exchange, req *http.Request) {
+	other, err := j.next(req, slow)
+	if err != nil {
+		return // there is nobody else
+	}
+	j.mu.Lock()
+	j.spare = other
+	j.mu.Unlock()
+	if !j.pool.budget.Withdraw(j.pool.now()) || !x.giveUp() {
+		j.mu.Lock()
+		j.spare = nil
+		j.mu.Unlock()
+		other.end(health.Neutral)
+	}
+}
+
+// takeSpare returns the exchange that was made for one that was given up.
+func (j *journey) takeSpare() *exchange {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	x := j.spare
+	j.spare = nil
+	return x
+}
+
 // again returns the next exchange, if there may be one after an attempt with
 // this fate. The error is there if the Transport has been closed.
 func (j *journey) again(req *http.Request, f fate, body *requestBody) (*exchange, error) {
+	if f == slow { // which has been paid for
+		x := j.takeSpare()
+		if gaveUp(req) || !body.rewind(j.req, false) {
+			x.end(health.Neutral)
+			return nil, nil
+		}
+		return x, nil
+	}
 	switch {
 	case !j.more(), gaveUp(req):
 		return nil, nil
-	case f.free(), f == slow: // which has been paid for
+	case f.free():
 	case f != dropped && f != reset && f != broken && f != failed,
 		!isIdempotent(req), !j.pool.budget.Withdraw(j.pool.now()):
 		return nil, nil
