@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"sync/atomic"
+	"time"
 
 	"github.com/sidestep-lb/sidestep/balancer"
 	"github.com/sidestep-lb/sidestep/discovery"
@@ -22,6 +23,9 @@ type exchange struct {
 	reused         bool
 	sent, received int64
 
+	caller  endless            // holds the context whose end interrupts the exchange, if any does
+	ignore  func() bool        // the caller's end, from now on; nil if nothing has to be done then
+	carried atomic.Uint32      // see interrupt
 	request *attemptBody       // nil if it has none
 	body    io.ReadCloser      // of the response
 	cancel  context.CancelFunc // nil if the exchange has no context of its own
@@ -32,28 +36,57 @@ type exchange struct {
 
 // send returns the response with the exchange in flight, or an error with the
 // exchange still to be ended. The request is the caller's, but for its context.
-//
-// A context that may end is not given to the ClientConn as it is: after a
-// failure it would stay registered there for as long as it lasts.
 func (x *exchange) send(req *http.Request, body *requestBody) (*http.Response, error) {
-	if req.Context().Done() != nil && x.cancel == nil {
-		x.mayCancel(&req)
-	}
 	c, err := x.backend.lane(laneOf(req)).get(req)
 	if err != nil {
 		return nil, err
 	}
 	x.conn = c
 	x.reused, x.sent, x.received = c.used.Load(), c.sent(), c.received()
+	ctx := req.Context()
+	switch {
+	case ctx.Done() != nil && !c.http2:
+		// Over HTTP/1, a ClientConn registers with the context for each request, and
+		// after a failure it stays registered for as long as that lasts.
+		x.caller.Context = ctx
+		req = req.WithContext(&x.caller)
+		x.ignore = context.AfterFunc(ctx, x.interrupt)
+	case body != nil:
+		req = req.WithContext(ctx) // the caller's is not to be changed
+	}
 	if body != nil {
 		x.request = body.current
 		x.request.sent = x.hasSent
-		if x.cancel == nil {
-			req = req.WithContext(req.Context()) // the caller's is not to be changed
-		}
 		req.Body, req.GetBody = x.request, nil
 	}
-	return c.client.RoundTrip(req)
+	resp, err := c.client.RoundTrip(req)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return resp, err
+}
+
+// An endless context has the values of another one and not its end, like that of
+// context.WithoutCancel, without an allocation of its own.
+type endless struct{ context.Context }
+
+func (*endless) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (*endless) Done() <-chan struct{}       { return nil }
+func (*endless) Err() error                  { return nil }
+
+// Whether an exchange is interrupted or has ended is decided once, since its
+// connection may belong to another after that.
+const (
+	carrying = iota
+	carried
+	interrupted
+)
+
+// interrupt ends the connection that the exchange has for itself.
+func (x *exchange) interrupt() {
+	if x.carried.CompareAndSwap(carrying, interrupted) {
+		x.conn.client.Close()
+	}
 }
 
 // hasSent reports whether anything of the request may have left. On HTTP/2 it
@@ -83,8 +116,16 @@ func (x *exchange) end(o health.Outcome) {
 	if x.pick.Backend() != nil {
 		x.pick.Done(balancer.Result{Outcome: o})
 	}
-	if x.conn != nil {
+	if x.ignore != nil {
+		x.ignore()
+	}
+	switch {
+	case x.conn == nil:
+	case x.carried.CompareAndSwap(carrying, carried):
 		x.conn.release()
+	default:
+		x.conn.users.leave()
+		x.conn.close()
 	}
 	switch {
 	case x.cancel == nil:
@@ -132,6 +173,9 @@ func isBodyless(req *http.Request, resp *http.Response) bool {
 func (x *exchange) Read(p []byte) (int, error) {
 	n, err := x.body.Read(p)
 	if err != nil {
+		if err != io.EOF && x.caller.Context != nil && x.caller.Context.Err() != nil {
+			err = context.Cause(x.caller.Context)
+		}
 		x.end(health.Neutral)
 	}
 	return n, err
