@@ -72,7 +72,7 @@ func (b *Balancer) replace(endpoints []discovery.Endpoint) (gone []*Backend, cha
 	if len(came) == 0 && len(gone) == 0 {
 		return nil, changed
 	}
-	b.ordered = b.merge(came)
+	b.ordered = b.merge(came, gone)
 	return gone, true
 }
 
@@ -119,10 +119,32 @@ func (b *Balancer) forget(be *Backend) {
 	}
 }
 
+// few is how many changes are made one by one. Each moves half of the list, but
+// moving pointers is much faster than following them.
+const few = 16
+
 // merge returns the backends of this generation in this client's order: those
-// that were there already, and came. It is called with mu held.
-func (b *Balancer) merge(came []*Backend) []*Backend {
+// that were there already and have not gone, and came. It is called with mu held.
+func (b *Balancer) merge(came, gone []*Backend) []*Backend {
 	byRank := func(x, y *Backend) int { return cmp.Compare(x.rank, y.rank) }
+	if len(came)+len(gone) <= few {
+		merged := append(make([]*Backend, 0, len(b.ordered)+len(came)), b.ordered...)
+		for _, be := range gone {
+			i, _ := slices.BinarySearchFunc(merged, be, byRank)
+			i += slices.Index(merged[i:], be) // ranks may be equal
+			merged = slices.Delete(merged, i, i+1)
+		}
+		for _, be := range came {
+			i, _ := slices.BinarySearchFunc(merged, be.rank, func(x *Backend, rank uint64) int {
+				if x.rank <= rank {
+					return -1
+				}
+				return 1
+			})
+			merged = slices.Insert(merged, i, be)
+		}
+		return merged
+	}
 	slices.SortFunc(came, byRank)
 	merged := make([]*Backend, 0, len(b.listed))
 	for _, be := range b.ordered {
