@@ -65,3 +65,9 @@ func (t *Transport) Observe(n int, latency time.Duration) {
 		p.hedge.Observe(latency)
 	}
 }
+
+// AgeOf returns an age that a connection may reach.
+func AgeOf(maxAge time.Duration) time.Duration {
+	l := limits{maxAge: maxAge}
+	return l.age()
+}

@@ -16,7 +16,7 @@ import (
 )
 
 // A POST on a connection that the server has closed while it was idle was never
-// sent. Pitfall 11: go.dev/issue/22158 is about clients that cannot know.
+// sent. Pitfall 11; go.dev/issue/22158 is about clients that cannot know.
 func TestAPostOnAConnectionThatTheServerHasClosedGoesElsewhere(t *testing.T) {
 	var seen tally
 	closed := make(chan struct{}, 100)
