@@ -235,7 +235,13 @@ func (c *backendConn) remove(conn *conn) {
 	conn.gone = true
 	c.conns--
 	conn.lane.remove(conn)
-	for _, l := range c.lanes { // there is room for another
+	c.dialAll() // there is room for another
+}
+
+// dialAll makes the connections that the limit allows for now. It is called with
+// mu held.
+func (c *backendConn) dialAll() {
+	for _, l := range c.lanes {
 		l.dial(context.Background())
 	}
 }

@@ -49,6 +49,10 @@ func (c *conn) acquire() bool {
 		return false
 	}
 	// On a connection in use, net/http is told of its end by what it reads.
+	if !c.http2 && c.old() {
+		c.users.leave()
+		return false
+	}
 	if alone := !c.http2 || c.users.inside.Load() == 1; alone && c.used.Load() && c.wire.hungUp() || !c.reserve() {
 		c.users.leave()
 		return false

@@ -28,6 +28,9 @@ func (l *lane) dial(ctx context.Context) {
 	for l.dials < wanted && l.owner.mayConnect() {
 		l.start(ctx)
 	}
+	if l.dials < wanted {
+		l.owner.makeRoom(l)
+	}
 }
 
 // start makes a connection, whether anybody waits for it or not. The context
@@ -49,6 +52,7 @@ func (l *lane) dialled(ctx context.Context, c *conn, err error) {
 	kept := err == nil && l.add(c)
 	if err != nil {
 		l.owner.conns--
+		l.owner.dialAll() // there is room for another
 		// Those who wait for one connection together have waited for this one.
 		for more := true; more; {
 			more = l.grant(grant{err: &dialError{err}}) && l.single
@@ -113,10 +117,11 @@ func (l *lane) connect(ctx context.Context) (*conn, error) {
 // of more room, and of the end.
 func (l *lane) changed(c *conn) func(*http.ClientConn) {
 	return func(client *http.ClientConn) {
-		if client.Err() != nil {
-			l.owner.lost(c)
-		} else if c.http2 {
+		switch {
+		case client.Err() == nil:
 			l.notify()
+		case c.wire == nil: // which tells nobody when it is closed
+			l.owner.lost(c)
 		}
 	}
 }

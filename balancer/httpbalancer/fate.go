@@ -27,7 +27,7 @@ const (
 
 	// Perhaps processed: these are sent again if the request allows that.
 
-	dropped // a connection that had been used before ended without an answer
+	dropped // a connection that had been used before ended without an answer, or a stream by misunderstanding
 	reset   // the backend broke off, and the connection goes on
 	broken  // the connection broke between the request and the response
 	failed  // the backend answered with a status that another one may do better than
@@ -93,7 +93,7 @@ func (x *exchange) fate(req *http.Request, body *requestBody, err error) fate {
 		return unsent
 	case x.conn == nil:
 		return stale // the backend left while the request waited for a connection
-	case isRefusedStream(err):
+	case hasStreamCode(err, refusedStream): // the server promises not to have processed it (RFC 9113, section 8.7)
 		return refused
 	case isUnprocessed(err):
 		return stale
@@ -115,6 +115,8 @@ func (x *exchange) fateOnWire(err error) fate {
 		return unsent
 	case isTimeout(err): // such as a ResponseHeaderTimeout: the backend may be at work still
 		return late
+	case hasStreamCode(err, protocolError): // of too many streams, as a rule: go.dev/issue/42777
+		return dropped
 	case isStreamError(err):
 		return reset
 	case !x.conn.http2 && x.conn.lane.key.host == "" && x.conn.received() != x.received: // with TLS that may be no answer
@@ -168,12 +170,15 @@ func isStreamError(err error) bool {
 	return errors.As(err, &e)
 }
 
-// isRefusedStream reports whether the server promised not to have processed the
-// request (RFC 9113, section 8.7).
-func isRefusedStream(err error) bool {
-	const refusedStream = 0x7
+// Error codes of RFC 9113, section 7.
+const (
+	protocolError = 0x1
+	refusedStream = 0x7
+)
+
+func hasStreamCode(err error, code uint32) bool {
 	var e streamError
-	return errors.As(err, &e) && e.Code == refusedStream
+	return errors.As(err, &e) && e.Code == code
 }
 
 // isUnprocessed reports whether net/http knows that the server has not processed

@@ -42,6 +42,29 @@ func (l *limits) age() time.Duration {
 // called with mu held.
 func (c *backendConn) mayConnect() bool { return !c.closed && c.conns < c.pool.transport.limits.conns }
 
+// makeRoom closes a connection of another lane that nobody uses, if it is the
+// limit that keeps l from having one. It is called with mu held.
+func (c *backendConn) makeRoom(l *lane) {
+	if c.closed || c.mayConnect() {
+		return
+	}
+	for _, other := range c.lanes {
+		if n := len(other.idle); other != l && n > 0 {
+			victim := other.idle[0]
+			other.idle = other.idle[1:]
+			c.pool.conns.Go(victim.close) // which wants mu
+			return
+		}
+		for _, victim := range other.shared {
+			if other != l && victim.users.shut() {
+				other.remove(victim)
+				c.pool.conns.Go(victim.close)
+				return
+			}
+		}
+	}
+}
+
 // idleConns is called with mu held.
 func (c *backendConn) idleConns() (n int) {
 	for _, l := range c.lanes {

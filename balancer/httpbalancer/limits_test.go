@@ -90,6 +90,36 @@ func TestALimitOfConnectionsDoesNotHangWhenStreamsAreUsedUp(t *testing.T) {
 	}
 }
 
+// A connection that nobody uses is given up for one that somebody needs.
+func TestALimitIsSharedByAllKindsOfConnections(t *testing.T) {
+	var count dialCounter
+	pod, server := tlsServer(t, shout)
+	base := server.Client().Transport.(*http.Transport).Clone()
+	base.TLSClientConfig.ServerName, base.DialContext, base.MaxConnsPerHost = "example.com", count.dial, 1
+	transport := newTransport(t, httpbalancer.Config{Source: &canonical{source: serving(pod)}, Base: base})
+	client := &http.Client{Transport: transport}
+	for range 3 {
+		for _, host := range []string{"quiz", "quiz.kiada"} {
+			if got := get(t, client, "https://"+host+"/"); got != "HTTP/2.0" {
+				t.Errorf("answer %q", got)
+			}
+			req := request(t, func(r *http.Request) {
+				r.URL.Scheme, r.URL.Host = "https", host
+				r.Header.Set("Connection", "Upgrade")
+				r.Header.Set("Upgrade", "shout")
+			})
+			resp, err := transport.RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+		}
+	}
+	if n := count.most.Load(); n > 1 {
+		t.Errorf("%d connections at the same time, want 1", n)
+	}
+}
+
 // Pitfall 7: with MaxIdleConnsPerHost 2 most connections close after each burst;
 // httplb used 80 connections for 2,000 requests of 8 callers.
 func TestConnectionsAreKeptAfterABurst(t *testing.T) {

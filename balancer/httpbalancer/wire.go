@@ -39,8 +39,9 @@ func (w *wire) Read(p []byte) (int, error) {
 
 // Close may be called with locks of net/http held.
 func (w *wire) Close() error {
+	err := w.Conn.Close() // before there may be another in its place
 	w.owner.forget(w)
-	return w.Conn.Close()
+	return err
 }
 
 // CloseWrite is what net/http looks for in an upgraded connection.
