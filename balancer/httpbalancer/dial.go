@@ -52,13 +52,13 @@ func (l *lane) dialled(ctx context.Context, c *conn, err error) {
 	kept := err == nil && l.add(c)
 	if err != nil {
 		l.owner.conns--
-		l.owner.dialAll() // there is room for another
 		// Those who wait for one connection together have waited for this one.
 		for more := true; more; {
 			more = l.grant(grant{err: &dialError{err}}) && l.single
 		}
 	}
 	l.dial(ctx)
+	l.owner.dialAll() // there may be room for another
 	l.owner.mu.Unlock()
 	if err == nil && !kept {
 		c.close()

@@ -29,7 +29,8 @@ type journey struct {
 	attempts int              // guarded by mu
 	spare    *exchange        // in the place of one that is given up; guarded by mu
 
-	first exchange // of most requests the only one
+	first exchange                              // of most requests the only one
+	tried [defaultMaxAttempts]*balancer.Backend // room for request.Tried
 }
 
 // roundTrip sends a request that has entered the pool.
@@ -41,6 +42,7 @@ func (p *pool) roundTrip(req *http.Request) (*http.Response, error) {
 	}
 	j := &journey{pool: p, req: req, trace: traceFrom(req.Context())}
 	j.request = p.request(req)
+	j.request.Tried = j.tried[:0]
 	j.setCookie()
 	j.repeatable = isIdempotent(req) && (req.Body == nil || req.Body == http.NoBody || req.GetBody != nil)
 	if p.hedge != nil && j.repeatable {
