@@ -95,7 +95,9 @@ func (c *backendConn) Drain() {
 	}
 }
 
-// close closes all connections, used or not, and makes no new ones.
+// close closes all connections, used or not, and makes no new ones. Those in use
+// that the base's DialTLSContext made are net/http's alone, and close when their
+// exchange ends.
 func (c *backendConn) close() {
 	c.mu.Lock()
 	if c.closed {

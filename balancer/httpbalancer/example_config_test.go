@@ -156,8 +156,8 @@ func ExampleConfig_connections() {
 		WarmUp:     true,
 		MaxConnAge: 10 * time.Minute,
 	})
-	defer transport.Close()
-	// Output:
+	fmt.Println(transport.Close())
+	// Output: <nil>
 }
 
 // Every pod is to empty its cache.

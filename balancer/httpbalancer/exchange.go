@@ -2,6 +2,7 @@ package httpbalancer
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"sync/atomic"
@@ -173,7 +174,7 @@ func isBodyless(req *http.Request, resp *http.Response) bool {
 func (x *exchange) Read(p []byte) (int, error) {
 	n, err := x.body.Read(p)
 	if err != nil {
-		if err != io.EOF && x.caller.Context != nil && x.caller.Context.Err() != nil {
+		if !errors.Is(err, io.EOF) && x.caller.Context != nil && x.caller.Context.Err() != nil {
 			err = context.Cause(x.caller.Context)
 		}
 		x.end(health.Neutral)

@@ -15,11 +15,16 @@ import (
 // A lane holds the connections to one backend that the same requests can use. As
 // a rule a backend has one.
 //
-// It does what the pool of http.Transport does. That one has no room for what a
-// balancer needs: to know whether a request was sent, to send it elsewhere
-// rather than to the same backend again (HTTP/2 goes on for a minute when
-// streams are refused), limits that count a backend's connections and not those
-// of a name in a URL, ages, and connections made in advance. See CONTRIBUTING.
+// It does what the pool of http.Transport does. An http.Transport for each backend
+// was tried before. It has no room for what a balancer needs: to know whether a
+// request was sent, to send it elsewhere rather than to the same backend again
+// (HTTP/2 goes on for a minute when streams are refused, and for ever with a
+// server that sends GOAWAY), limits that count a backend's connections and not
+// those of a name in a URL, ages, and connections made in advance. And it costs
+// more: with a httptrace.ClientTrace to learn which connection a request takes, a
+// request answered from memory took 0.9 µs and 3 allocations more than by a plain
+// http.Transport, and by a ClientConn 1.3 µs and 6 allocations less; a backend in
+// use was 15.8 kB and is 11.4.
 type lane struct {
 	owner *backendConn // read-only
 	key   laneKey      // read-only

@@ -41,9 +41,8 @@ func (w *warmer) add(c *backendConn) {
 
 // hire is called with mu held.
 func (w *warmer) hire() {
-	for w.known && w.workers < min(maxWarming, len(w.waiting)) {
+	for w.known && w.workers < min(maxWarming, len(w.waiting)) && w.pool.hold() {
 		w.workers++
-		w.pool.conns.Add(1) // the backends wait, so this does not begin when others have ended
 		go w.work()
 	}
 }
