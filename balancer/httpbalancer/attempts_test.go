@@ -122,7 +122,7 @@ func TestChosenStatusesAreAReasonToAskAnotherPod(t *testing.T) {
 				if resp.StatusCode != tt.want || len(trace.Attempts()) != tt.attempts {
 					t.Errorf("status %d after %d attempts, want %d after %d", resp.StatusCode, len(trace.Attempts()), tt.want, tt.attempts)
 				}
-				if tt.attempts > 1 && trace.Attempts()[1].Reason != httpbalancer.Status {
+				if tt.attempts > 1 && trace.Attempts()[1].Reason != httpbalancer.ChosenStatus {
 					t.Errorf("the reason was %q", trace.Attempts()[1].Reason)
 				}
 			}

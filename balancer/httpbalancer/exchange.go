@@ -24,14 +24,15 @@ type exchange struct {
 	reused         bool
 	sent, received int64
 
-	caller  endless            // holds the context whose end interrupts the exchange, if any does
-	ignore  func() bool        // the caller's end, from now on; nil if nothing has to be done then
-	carried atomic.Uint32      // see interrupt
-	request *attemptBody       // nil if it has none
-	body    io.ReadCloser      // of the response
-	cancel  context.CancelFunc // nil if the exchange has no context of its own
-	then    func()             // called at the end; may be nil
-	patient atomic.Uint32      // see giveUp
+	caller  endless                  // holds the context whose end interrupts the exchange, if any does
+	ignore  func() bool              // the caller's end, from now on; nil if nothing has to be done then
+	carried atomic.Uint32            // see interrupt
+	request *attemptBody             // nil if it has none
+	body    io.ReadCloser            // of the response
+	cancel  context.CancelFunc       // nil if the exchange has no context of its own
+	then    func()                   // called at the end; may be nil
+	patient atomic.Uint32            // see giveUp
+	other   atomic.Pointer[exchange] // takes its place when it is given up
 	ended   atomic.Bool
 }
 

@@ -42,7 +42,7 @@ func (f fate) reason() Reason {
 	case refused:
 		return Refused
 	case failed:
-		return Status
+		return ChosenStatus
 	case slow:
 		return TryTimeout
 	default:

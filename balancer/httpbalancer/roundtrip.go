@@ -27,7 +27,6 @@ type journey struct {
 	mu       sync.Mutex
 	request  balancer.Request // with the backends that were tried; guarded by mu
 	attempts int              // guarded by mu
-	spare    *exchange        // in the place of one that is given up; guarded by mu
 
 	first exchange                              // of most requests the only one
 	tried [defaultMaxAttempts]*balancer.Backend // room for request.Tried
@@ -68,7 +67,7 @@ func (j *journey) travel(req *http.Request, body *requestBody, why Reason) (*htt
 				j.pool.endpoints.Refresh()
 			}
 			x.fail(f)
-			again, closed := j.again(req, f, body)
+			again, closed := j.again(x, req, f, body)
 			if again == nil {
 				body.discard()
 				return nil, cmp.Or[error](closed, &requestError{j.pool.target, x.endpoint(), err})
@@ -80,7 +79,7 @@ func (j *journey) travel(req *http.Request, body *requestBody, why Reason) (*htt
 		if !j.wants(resp) {
 			return j.arrive(x, resp, body), nil
 		}
-		again, _ := j.again(req, failed, body)
+		again, _ := j.again(x, req, failed, body)
 		if again == nil {
 			return j.arrive(x, resp, body), nil // better than nothing
 		}
@@ -140,36 +139,22 @@ func (j *journey) giveUp(x *exchange, req *http.Request) {
 	if err != nil {
 		return // there is nobody else
 	}
-	j.mu.Lock()
-	j.spare = other
-	j.mu.Unlock()
+	x.other.Store(other)
 	if !j.pool.budget.Withdraw(j.pool.now()) || !x.giveUp() {
-		j.mu.Lock()
-		j.spare = nil
-		j.mu.Unlock()
 		other.end(health.Neutral)
 	}
 }
 
-// takeSpare returns the exchange that was made for one that was given up.
-func (j *journey) takeSpare() *exchange {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	x := j.spare
-	j.spare = nil
-	return x
-}
-
 // again returns the next exchange, if there may be one after an attempt with
 // this fate. The error is there if the Transport has been closed.
-func (j *journey) again(req *http.Request, f fate, body *requestBody) (*exchange, error) {
+func (j *journey) again(x *exchange, req *http.Request, f fate, body *requestBody) (*exchange, error) {
 	if f == slow { // which has been paid for
-		x := j.takeSpare()
+		other := x.other.Load()
 		if gaveUp(req) || !body.rewind(j.req, false) {
-			x.end(health.Neutral)
+			other.end(health.Neutral)
 			return nil, nil
 		}
-		return x, nil
+		return other, nil
 	}
 	switch {
 	case !j.more(), gaveUp(req):
@@ -182,11 +167,11 @@ func (j *journey) again(req *http.Request, f fate, body *requestBody) (*exchange
 	if !body.rewind(j.req, f.free()) {
 		return nil, nil
 	}
-	x, err := j.next(req, f)
+	other, err := j.next(req, f)
 	if errors.Is(err, discovery.ErrClosed) {
 		return nil, &requestError{err: err}
 	}
-	return x, nil
+	return other, nil
 }
 
 // more reports whether the request may be sent to another backend.

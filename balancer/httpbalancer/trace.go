@@ -41,12 +41,12 @@ type Reason string
 
 // The reasons.
 const (
-	NotSent    Reason = "not sent"    // nothing of the request had reached a backend
-	Refused    Reason = "refused"     // a backend had refused to process it
-	Broken     Reason = "broken"      // the connection broke before the answer
-	Status     Reason = "status"      // the answer was one of Retry.Statuses
-	TryTimeout Reason = "try timeout" // there was no answer within Retry.TryTimeout
-	Hedged     Reason = "hedge"       // the answer took longer than most do
+	NotSent      Reason = "not sent"    // nothing of the request had reached a backend
+	Refused      Reason = "refused"     // a backend had refused to process it
+	Broken       Reason = "broken"      // the connection broke before the answer
+	ChosenStatus Reason = "status"      // the answer was one of Retry.Statuses
+	TryTimeout   Reason = "try timeout" // there was no answer within Retry.TryTimeout
+	Hedged       Reason = "hedge"       // the answer took longer than most do
 )
 
 type traceInContext struct{}
