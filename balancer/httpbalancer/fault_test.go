@@ -351,7 +351,9 @@ func TestAThousandRequestsCancelledAtRandomMoments(t *testing.T) {
 				w.Write(make([]byte, rand.IntN(20_000)))
 			}
 			pods := []*server{startWith(t, "quiz-0", handler, protocols), startWith(t, "quiz-1", handler, protocols), gone(t, "quiz-2")}
-			transport := newTransport(t, httpbalancer.Config{Source: serving(pods...), Protocols: protocols})
+			// A connection that is not given back is missed soon.
+			base := &http.Transport{MaxConnsPerHost: 3}
+			transport := newTransport(t, httpbalancer.Config{Source: serving(pods...), Protocols: protocols, Base: base})
 			client := &http.Client{Transport: transport}
 			var load sync.WaitGroup
 			for worker := range 10 {
@@ -378,6 +380,18 @@ func TestAThousandRequestsCancelledAtRandomMoments(t *testing.T) {
 			load.Wait()
 			seen.mustHaveNoDoubles(t)
 			eventually(t, "nothing is in flight", func() bool { return transport.InFlight() == 0 })
+			for range 50 {
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				req, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://quiz.kiada/", nil)
+				resp, err := client.Do(req)
+				if errors.Is(err, context.DeadlineExceeded) {
+					t.Fatal("there are no connections left")
+				}
+				if err == nil {
+					resp.Body.Close()
+				}
+				cancel()
+			}
 		})
 	}
 }
