@@ -23,8 +23,9 @@ type backendConn struct {
 	revival  revival
 	prober   *prober // nil if there are no probes
 
-	users   gate        // exchanges in flight
-	leaving atomic.Bool // Drain has been called
+	users   gate         // exchanges in flight
+	leaving atomic.Bool  // Drain has been called
+	spared  atomic.Int64 // until when the backend asked to be left in peace, see spare
 
 	mu       sync.Mutex
 	closed   bool               // guarded by mu

@@ -27,8 +27,8 @@
 // A status of 500 or more, and 429, counts as a failure of the pod: one that
 // fails too often is ejected for a time, see package health. Other 4xx mean that
 // the request was wrong and count for nothing, and so does a caller that gives
-// up. [Config.Outcome] can see that differently. With the policies that go by
-// latency, Retry-After spares the pod that says so. A pod that cannot be reached
+// up. [Config.Outcome] can see that differently. A pod that fails with Retry-After
+// is spared for that long, five minutes at most, if there is another. A pod that cannot be reached
 // is out of rotation until it answers again. A [Probe] asks pods besides.
 //
 // A request counts as in flight until its response body has been read to the

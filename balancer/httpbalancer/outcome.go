@@ -38,6 +38,28 @@ func resultOf(config *Config, resp *http.Response) balancer.Result {
 	return balancer.Result{Outcome: o, RetryAfter: retryAfter(resp.Header)}
 }
 
+// maxSpared bounds what a backend may ask for.
+const maxSpared = 5 * time.Minute
+
+// spare keeps requests from a backend for as long as it asked, whatever the
+// policy, if there is another.
+func (c *backendConn) spare(d time.Duration) {
+	until := c.pool.now() + int64(min(d, maxSpared))
+	c.spared.Store(until)
+	for {
+		latest := c.pool.sparing.Load()
+		if until <= latest || c.pool.sparing.CompareAndSwap(latest, until) {
+			return
+		}
+	}
+}
+
+// spares reports whether there may be a backend that is spared.
+func (p *pool) spares() bool {
+	latest := p.sparing.Load()
+	return latest > 0 && latest > p.now()
+}
+
 // retryAfter reads the header of that name (RFC 9110, section 10.2.3). It is
 // zero if there is none that makes sense.
 func retryAfter(h http.Header) time.Duration {

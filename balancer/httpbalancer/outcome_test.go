@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sidestep-lb/sidestep/balancer"
@@ -86,6 +87,34 @@ func TestRetryAfterIsReadInBothItsForms(t *testing.T) {
 			t.Errorf("%q: %v, want %v", text, got, want)
 		}
 	}
+}
+
+func TestAPodThatSaysRetryAfterIsSparedForThatLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n pipes
+		n.retryAfter = map[string]string{"10.0.0.1:80": "60"}
+		transport := virtualWith(at("10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"), &n, &http.Transport{}, httpbalancer.Config{})
+		defer transport.Close()
+		refused := func(requests int) (n int) {
+			for range requests {
+				if status(t, transport, "http://quiz.kiada/") == http.StatusTooManyRequests {
+					n++
+				}
+			}
+			return n
+		}
+		if n := refused(30); n != 1 {
+			t.Errorf("%d of 30 requests met the pod that asked to be spared, want 1", n)
+		}
+		time.Sleep(61 * time.Second) // of virtual time
+		if n := refused(30); n != 1 {
+			t.Errorf("%d of 30 requests a minute later, want 1", n)
+		}
+		n.retryAfter = map[string]string{"10.0.0.1:80": "60", "10.0.0.2:80": "60", "10.0.0.3:80": "60"}
+		if n := refused(10); n != 10 {
+			t.Errorf("%d of 10 requests were answered by pods that all ask to be spared", n)
+		}
+	})
 }
 
 func TestSpillOverUsesTheOtherZoneWhenTheOwnOneIsUnreachable(t *testing.T) {

@@ -18,15 +18,21 @@ import (
 type pipes struct {
 	made, open atomic.Int64
 	protocols  *http.Protocols
+	retryAfter map[string]string // by address: what they refuse all requests with; not to be changed during a request
 }
 
-func (n *pipes) dial(context.Context, string, string) (net.Conn, error) {
+func (n *pipes) dial(_ context.Context, _, addr string) (net.Conn, error) {
 	client, server := net.Pipe()
 	n.made.Add(1)
 	n.open.Add(1)
 	l := &oneConn{conn: make(chan net.Conn, 1), closed: make(chan struct{})}
 	l.conn <- &closeNotifier{Conn: server, closed: sync.OnceFunc(func() { close(l.closed) })}
 	s := &http.Server{Protocols: n.protocols, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if text := n.retryAfter[addr]; text != "" {
+			w.Header().Set("Retry-After", text)
+			w.WriteHeader(http.StatusTooManyRequests)
+			return
+		}
 		if r.URL.Path == "/slow" {
 			<-time.After(2 * time.Minute)
 			io.WriteString(w, "late")

@@ -75,7 +75,11 @@ func (j *journey) travel(req *http.Request, body *requestBody, why Reason) (*htt
 			x, why = again, f.reason()
 			continue
 		}
-		x.pick.Answered(resultOf(&j.pool.transport.config, resp))
+		result := resultOf(&j.pool.transport.config, resp)
+		if result.RetryAfter > 0 {
+			x.backend.spare(result.RetryAfter)
+		}
+		x.pick.Answered(result)
 		if !j.wants(resp) {
 			return j.arrive(x, resp, body), nil
 		}
