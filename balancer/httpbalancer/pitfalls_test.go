@@ -2,7 +2,6 @@ package httpbalancer_test
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -155,23 +154,7 @@ func TestCloseWaitsForPodsThatHaveLeft(t *testing.T) {
 	}
 	s.publish(start(t, "quiz-1", nil))
 	eventually(t, "quiz-0 has left", func() bool { return transport.Fit() == 1 && transport.Pods()[0] == "quiz-1" })
-	closed := make(chan struct{})
-	go func() {
-		transport.Close()
-		close(closed)
-	}()
-	eventually(t, "new requests fail", func() bool {
-		resp, err := (&http.Client{Transport: transport}).Get("http://quiz.kiada/")
-		if err == nil {
-			resp.Body.Close()
-		}
-		return errors.Is(err, discovery.ErrClosed)
-	})
-	select {
-	case <-closed:
-		t.Error("Close returned with a request in flight")
-	default:
-	}
+	closed := mustNotClose(t, transport)
 	close(release)
 	if got := read(t)(resp, nil); got != "xreleased" {
 		t.Errorf("the request in flight got %q", got)
