@@ -23,9 +23,10 @@ type backendConn struct {
 	revival  revival
 	prober   *prober // nil if there are no probes
 
-	users   gate         // exchanges in flight
-	leaving atomic.Bool  // Drain has been called
-	spared  atomic.Int64 // until when the backend asked to be left in peace, see spare
+	users   gate                 // exchanges in flight
+	main    atomic.Pointer[lane] // the first of lanes, as a rule the only one
+	leaving atomic.Bool          // Drain has been called
+	spared  atomic.Int64         // until when the backend asked to be left in peace, see spare
 
 	mu       sync.Mutex
 	closed   bool               // guarded by mu
@@ -53,6 +54,9 @@ func newBackendConn(p *pool, e *discovery.Endpoint, b *balancer.Backend) *backen
 
 // lane returns the connections for requests with this key.
 func (c *backendConn) lane(key laneKey) *lane {
+	if l := c.main.Load(); l != nil && l.key == key {
+		return l
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, l := range c.lanes {
@@ -62,6 +66,7 @@ func (c *backendConn) lane(key laneKey) *lane {
 	}
 	l := &lane{owner: c, key: key, single: c.pool.transport.makers.mayMultiplex(key, c.endpoint)}
 	c.lanes = append(c.lanes, l)
+	c.main.CompareAndSwap(nil, l)
 	return l
 }
 

@@ -74,7 +74,9 @@ func (c *conn) reserve() bool {
 // release ends what acquire began. An HTTP/1 connection goes back to its lane if
 // it can be used again.
 func (c *conn) release() {
-	c.used.Store(true)
+	if !c.used.Load() {
+		c.used.Store(true)
+	}
 	c.users.leave()
 	switch {
 	case !c.http2 && (c.client.Available() == 0 || c.old() || !c.lane.put(c)):

@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	batch   = 4000 // requests
-	batches = 24
+	batch   = 1000 // requests
+	batches = 80
 )
 
 // overhead compares the client, with four backends, with an http.Transport to one
