@@ -12,7 +12,8 @@ import (
 // returns those that are to leave, and whether the rotation has changed.
 //
 // Updates come often and change little, so what is alike at both ends of the
-// old list and the new one is passed over, and the rest looked up.
+// old list and the new one is passed over, and between them the two are walked
+// together. Only what is not found that way is looked up.
 func (b *Balancer) replace(endpoints []discovery.Endpoint) (gone []*Backend, changed bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -35,9 +36,20 @@ func (b *Balancer) replace(endpoints []discovery.Endpoint) (gone []*Backend, cha
 	}
 	listed := append(make([]*Backend, 0, n), old[:head]...)
 	var came []*Backend
+	at, end := head, len(old)-tail // in old
 	for i := head; i < n-tail; i++ {
 		e := &endpoints[i]
-		be := b.backends[e.Identity()]
+		var be *Backend
+		switch {
+		case at < end && old[at].endpoint.Load().Identity() == e.Identity():
+			be = old[at]
+			at++
+		case at+1 < end && old[at+1].endpoint.Load().Identity() == e.Identity(): // the one before has gone
+			be = old[at+1]
+			at += 2
+		default:
+			be = b.backends[e.Identity()]
+		}
 		switch {
 		case be == nil:
 			be = b.newBackend(e)
@@ -61,7 +73,7 @@ func (b *Balancer) replace(endpoints []discovery.Endpoint) (gone []*Backend, cha
 	if len(came) == 0 && len(gone) == 0 {
 		return nil, changed
 	}
-	b.ordered = b.merge(came)
+	b.ordered = b.merge(came, gone)
 	b.gone = append(b.gone, gone...)
 	b.sweepGone()
 	b.happened(EventEndpoints, nil, fmt.Sprintf("%d came, %d left, %d in all", len(came), len(gone), len(b.ordered)))
@@ -112,10 +124,32 @@ func (b *Balancer) forget(be *Backend) {
 	}
 }
 
+// few is how many changes are made one by one. Each moves half of the list, but
+// moving pointers is much faster than following them.
+const few = 16
+
 // merge returns the backends of this generation in this client's order: those
-// that were there already, and came. It is called with mu held.
-func (b *Balancer) merge(came []*Backend) []*Backend {
+// that were there already and have not gone, and came. It is called with mu held.
+func (b *Balancer) merge(came, gone []*Backend) []*Backend {
 	byRank := func(x, y *Backend) int { return cmp.Compare(x.rank, y.rank) }
+	if len(came)+len(gone) <= few {
+		merged := append(make([]*Backend, 0, len(b.ordered)+len(came)), b.ordered...)
+		for _, be := range gone {
+			i, _ := slices.BinarySearchFunc(merged, be, byRank)
+			i += slices.Index(merged[i:], be) // ranks may be equal
+			merged = slices.Delete(merged, i, i+1)
+		}
+		for _, be := range came {
+			i, _ := slices.BinarySearchFunc(merged, be.rank, func(x *Backend, rank uint64) int {
+				if x.rank <= rank {
+					return -1
+				}
+				return 1
+			})
+			merged = slices.Insert(merged, i, be)
+		}
+		return merged
+	}
 	slices.SortFunc(came, byRank)
 	merged := make([]*Backend, 0, len(b.listed))
 	for _, be := range b.ordered {

@@ -2,7 +2,6 @@ package httpbalancer
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/http"
 	"sync"
@@ -10,87 +9,101 @@ import (
 	"time"
 
 	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/discovery"
 )
 
-// errLeft is the error of a connection to a backend that has left and drained.
-var errLeft = errors.New("the backend has left")
-
-// A backendConn is a backend's own http.Transport, which connects to that
-// backend whatever the URL says, and all the connections it made. It implements
-// balancer.Conn.
+// A backendConn is all the connections to a backend. It implements
+// balancer.Conn. Of a backend that nothing was sent to, it is little more than
+// the fields below.
 type backendConn struct {
 	// Set at the start and read-only.
-	pool      *pool
-	backend   *balancer.Backend
-	transport *http.Transport
-	address   string
-	dialing   context.Context // ends when the backendConn is closed
-	stopDials context.CancelFunc
-	revival   revival
-	prober    prober
+	pool     *pool
+	backend  *balancer.Backend   // nil if the balancer does not know it, see All
+	endpoint *discovery.Endpoint // as it was at the start
+	revival  revival
+	prober   *prober // nil if there are no probes
 
-	users   gate        // exchanges in flight
-	leaving atomic.Bool // Drain has been called
+	users   gate                 // exchanges in flight
+	main    atomic.Pointer[lane] // the first of lanes, as a rule the only one
+	leaving atomic.Bool          // Drain has been called
+	spared  atomic.Int64         // until when the backend asked to be left in peace, see spare
 
 	mu       sync.Mutex
-	closed   bool                  // guarded by mu
-	open     map[net.Conn]struct{} // guarded by mu
-	deadline *time.Timer           // of draining; guarded by mu
+	closed   bool               // guarded by mu
+	other    bool               // the endpoint's other address is the one that answers; guarded by mu
+	lanes    []*lane            // guarded by mu
+	conns    int                // that are open or being made; guarded by mu
+	open     map[*wire]struct{} // guarded by mu
+	expiry   *time.Timer        // closes idle connections; nil if there are none; guarded by mu
+	deadline *time.Timer        // of draining; guarded by mu
+
+	life context.Context // ends with close; nil until somebody asks; guarded by mu
+	end  context.CancelFunc
 }
 
-func newBackendConn(p *pool, b *balancer.Backend) *backendConn {
-	c := &backendConn{
-		pool:      p,
-		backend:   b,
-		transport: p.transport.backends.Clone(),
-		address:   b.Endpoint().Addr.String(),
-		open:      make(map[net.Conn]struct{}),
-	}
-	c.dialing, c.stopDials = context.WithCancel(context.Background())
+func newBackendConn(p *pool, e *discovery.Endpoint, b *balancer.Backend) *backendConn {
+	c := &backendConn{pool: p, endpoint: e, backend: b}
 	c.revival.conn = c
-	c.prober.conn, c.prober.probe = c, p.transport.config.Probe
-	c.transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) { return c.dial(ctx, network) }
-	if dialTLS := c.transport.DialTLSContext; dialTLS != nil {
-		// Its connections are not tracked: http.Transport wants to see a *tls.Conn.
-		c.transport.DialTLSContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return c.dialWith(ctx, dialTLS, network)
+	p.conns.Add(1)
+	if probe := p.transport.config.Probe; probe != nil && b != nil {
+		c.prober = &prober{conn: c, probe: probe}
+		c.prober.start()
+	}
+	return c
+}
+
+// lane returns the connections for requests with this key.
+func (c *backendConn) lane(key laneKey) *lane {
+	if l := c.main.Load(); l != nil && l.key == key {
+		return l
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, l := range c.lanes {
+		if l.key == key {
+			return l
 		}
 	}
-	p.conns.Add(1)
-	c.prober.start()
-	return c
+	l := &lane{owner: c, key: key, single: c.pool.transport.makers.mayMultiplex(key, c.endpoint)}
+	c.lanes = append(c.lanes, l)
+	c.main.CompareAndSwap(nil, l)
+	return l
+}
+
+// maker returns what makes the connections of a lane.
+func (c *backendConn) maker(key laneKey) *http.Transport {
+	return c.pool.transport.makers.of(key, c.endpoint)
 }
 
 // leave ends an exchange.
 func (c *backendConn) leave() {
 	c.users.leave()
 	c.pool.users.leave()
-	if c.leaving.Load() {
-		c.closeUnused()
+	if c.leaving.Load() && c.users.shut() {
+		c.close()
 	}
 }
 
 // Drain implements balancer.Conn. Idle connections close at once, the others
-// when the last exchange has ended, or when the DrainTimeout has passed.
+// when their last exchange has ended, or when the DrainTimeout has passed.
 func (c *backendConn) Drain() {
 	c.revival.stop()
-	c.prober.stop()
+	if c.prober != nil {
+		c.prober.stop()
+	}
 	c.mu.Lock()
 	c.deadline = time.AfterFunc(c.pool.transport.config.DrainTimeout, c.close)
 	c.mu.Unlock()
 	c.leaving.Store(true)
-	c.closeUnused()
-}
-
-// closeUnused closes the connections that no exchange needs any more.
-func (c *backendConn) closeUnused() {
-	c.transport.CloseIdleConnections()
+	c.closeIdle()
 	if c.users.shut() {
 		c.close()
 	}
 }
 
-// close closes all connections, used or not, and makes no new ones.
+// close closes all connections, used or not, and makes no new ones. Those in use
+// that the base's DialTLSContext made are net/http's alone, and close when their
+// exchange ends.
 func (c *backendConn) close() {
 	c.mu.Lock()
 	if c.closed {
@@ -98,17 +111,47 @@ func (c *backendConn) close() {
 		return
 	}
 	c.closed = true
-	c.deadline.Stop()
+	if c.deadline != nil {
+		c.deadline.Stop()
+	}
+	if c.expiry != nil {
+		c.expiry.Stop()
+	}
+	if c.end != nil {
+		c.end()
+	}
+	var clients []*conn
+	for _, l := range c.lanes {
+		clients = append(clients, l.shared...)
+		clients = append(clients, l.idle...)
+		l.shared, l.idle = nil, nil
+		for l.grant(grant{err: errLeft}) {
+		}
+	}
 	open := c.open
 	c.open = nil
 	c.mu.Unlock()
 
-	c.stopDials()
-	c.transport.CloseIdleConnections() // those that are not tracked, too
-	for conn := range open {
-		conn.Close() // it is being given up
+	for _, client := range clients {
+		client.close()
+	}
+	for w := range open {
+		w.Conn.Close() // it is being given up
 	}
 	c.pool.conns.Done()
+}
+
+// lifetime returns a context that ends with close.
+func (c *backendConn) lifetime() context.Context {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.life == nil {
+		c.life, c.end = context.WithCancel(context.Background())
+		if c.closed {
+			c.end()
+		}
+	}
+	return c.life
 }
 
 // begin reports whether the backendConn is not closed. If so, whoever waits for
@@ -122,66 +165,91 @@ func (c *backendConn) begin() bool {
 	return !c.closed
 }
 
-// dial returns a tracked connection to the backend.
-func (c *backendConn) dial(ctx context.Context, network string) (net.Conn, error) {
-	conn, err := c.dialWith(ctx, c.pool.transport.backends.DialContext, network)
-	if err != nil {
+// reach makes a connection that nobody uses, to see whether that works.
+func (c *backendConn) reach(ctx context.Context) error {
+	conn, err := c.dial(ctx, c.pool.transport.makers.dial, "tcp")
+	if err == nil {
+		conn.Close() // it has told what it was made for
+	}
+	return err
+}
+
+// dial connects to the backend, by its other address if it cannot be reached by
+// the first: the client may have one family of addresses only.
+func (c *backendConn) dial(ctx context.Context, dial dialFunc, network string) (net.Conn, error) {
+	first, second := c.endpoint.Addr, c.endpoint.Other
+	if !second.IsValid() {
+		return dial(ctx, network, first.String())
+	}
+	c.mu.Lock()
+	swapped := c.other
+	c.mu.Unlock()
+	if swapped {
+		first, second = second, first
+	}
+	conn, err := dial(ctx, network, first.String())
+	if err == nil || ctx.Err() != nil {
+		return conn, err
+	}
+	conn, otherErr := dial(ctx, network, second.String())
+	if otherErr != nil {
 		return nil, err
 	}
-	return c.track(conn)
+	c.mu.Lock()
+	c.other = !swapped
+	c.mu.Unlock()
+	return conn, nil
 }
 
-func (c *backendConn) dialWith(ctx context.Context, dial dialFunc, network string) (net.Conn, error) {
-	if !c.begin() {
-		return nil, errLeft
-	}
-	defer c.pool.conns.Done()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(c.dialing, cancel)()
-	return dial(ctx, network, c.address)
-}
-
-func (c *backendConn) track(conn net.Conn) (net.Conn, error) {
-	var tracked net.Conn = &otherConn{conn, c}
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		tracked = &tcpConn{tcp, c}
-	}
+// track notes a new connection, or closes it.
+func (c *backendConn) track(w *wire) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		conn.Close() // it has not been used
-		return nil, errLeft
+		w.Conn.Close() // it has not been used
+		w.closed = true
+		return errLeft
 	}
-	c.open[tracked] = struct{}{}
-	return tracked, nil
+	if c.open == nil {
+		c.open = make(map[*wire]struct{})
+	}
+	c.open[w] = struct{}{}
+	return nil
 }
 
-func (c *backendConn) forget(conn net.Conn) {
+// forget is told that a connection is being closed.
+func (c *backendConn) forget(w *wire) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.open, conn)
+	delete(c.open, w)
+	w.closed = true
+	if w.conn != nil {
+		c.remove(w.conn)
+	}
 }
 
-// A tcpConn is a tracked connection that keeps the methods of *net.TCPConn,
-// such as ReadFrom, which sends files without copying them.
-type tcpConn struct {
-	*net.TCPConn
-	owner *backendConn
+// lost is told that a connection is of no use any more.
+func (c *backendConn) lost(conn *conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.remove(conn)
 }
 
-func (c *tcpConn) Close() error {
-	c.owner.forget(c)
-	return c.TCPConn.Close()
+// remove is called with mu held.
+func (c *backendConn) remove(conn *conn) {
+	if conn.gone {
+		return
+	}
+	conn.gone = true
+	c.conns--
+	conn.lane.remove(conn)
+	c.dialAll() // there is room for another
 }
 
-// An otherConn is any other tracked connection.
-type otherConn struct {
-	net.Conn
-	owner *backendConn
-}
-
-func (c *otherConn) Close() error {
-	c.owner.forget(c)
-	return c.Conn.Close()
+// dialAll makes the connections that the limit allows for now. It is called with
+// mu held.
+func (c *backendConn) dialAll() {
+	for _, l := range c.lanes {
+		l.dial(context.Background())
+	}
 }

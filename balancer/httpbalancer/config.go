@@ -1,14 +1,18 @@
 package httpbalancer
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/sidestep-lb/sidestep/balancer"
 	"github.com/sidestep-lb/sidestep/discovery"
 	"github.com/sidestep-lb/sidestep/discovery/topology"
+	"github.com/sidestep-lb/sidestep/health"
 )
 
 // Config says how a Transport works. The zero value is ready to use in a pod.
@@ -21,16 +25,50 @@ type Config struct {
 	// the API server without it).
 	Source discovery.Source
 	// Base serves all hosts that are no Services, and is the pattern of the
-	// transports to the pods: they are clones of it that use no proxy, dial
-	// nothing but their pod, keep up to 100 idle connections unless
-	// MaxIdleConnsPerHost says otherwise, and ping HTTP/2 connections that fall
-	// silent. Its DialContext and DialTLSContext, if set, are called with the
-	// address of the pod; a DialTLSContext has to know the TLS server name itself.
-	// Changes after New have no effect on the pods' transports.
+	// connections to the pods, which use no proxy, and where HTTP/2 falls silent
+	// are pinged. Its limits are those for each pod: MaxConnsPerHost, which is none
+	// by default, of connections open and being made, whether or not they are
+	// HTTP/2; MaxIdleConnsPerHost, which is 100; and IdleConnTimeout. Its
+	// DialContext and DialTLSContext, if set, are called with the address of the
+	// pod; a DialTLSContext has to know the TLS server name itself. Changes after
+	// New have no effect on the connections to the pods.
 	//
 	// The default is a clone of http.DefaultTransport that gives a pod two
 	// seconds to accept a connection.
 	Base *http.Transport
+	// Protocols, if set, are what is spoken with the pods, such as HTTP/2 without
+	// TLS alone (SetUnencryptedHTTP2). The default is what the Service declares
+	// as appProtocol kubernetes.io/h2c, and else what the Base speaks. Requests that
+	// ask for an upgrade, as WebSockets do, are always sent by HTTP/1.
+	Protocols *http.Protocols
+	// MaxConnAge is for how long a connection gets new requests; then it is closed
+	// as soon as it has none. It is for ways to the pods that spread connections
+	// and not requests, such as a load balancer. It varies by a tenth, so that
+	// connections are not all made anew at the same time. The default is no limit.
+	MaxConnAge time.Duration
+	// WarmUp makes a connection to each pod as soon as it is known, TLS included,
+	// so that no request has to wait for that. The first request to a Service
+	// says which kind of connection that is, and does not profit itself.
+	WarmUp bool
+	// Retry says when a request is sent to another pod.
+	Retry Retry
+	// Hedge says when a request that takes long is sent to a second pod, which is
+	// never by default.
+	Hedge Hedge
+	// Outcome, if set, says what a response means for the pod that it came from.
+	// It must not read the body, and is asked by many goroutines. The default is
+	// [StatusOutcome].
+	Outcome func(resp *http.Response) health.Outcome
+	// BackendHeader, if set, is the name of a header that each response gets, with
+	// the address and name of the pod that it came from. It is for people who look
+	// for one; a program had better use a [Trace].
+	BackendHeader string
+	// SetCookie, if set, is the pattern of a cookie that responses get when the
+	// request had none of the name Balancer.HashKey.Cookie: its value is a new key,
+	// which the request was sent by, so that those that bring the cookie go to the
+	// same pod. The name of the pattern is not used. The policy has to be ring_hash
+	// or maglev.
+	SetCookie *http.Cookie
 	// Locality is where this client runs, for topology hints and
 	// internalTrafficPolicy Local. The default is what [topology.Here] finds.
 	Locality topology.Locality
@@ -85,5 +123,19 @@ func (c Config) validate() error {
 	if c.DrainTimeout < 0 {
 		return fmt.Errorf("httpbalancer config: DrainTimeout: %v is negative", c.DrainTimeout)
 	}
-	return c.Probe.validate()
+	if c.MaxConnAge < 0 {
+		return fmt.Errorf("httpbalancer config: MaxConnAge: %v is negative", c.MaxConnAge)
+	}
+	if c.SetCookie != nil && (c.Balancer.HashKey.Cookie == "" || c.Balancer.Policy != balancer.RingHash && c.Balancer.Policy != balancer.Maglev) {
+		return errors.New("httpbalancer config: SetCookie: Balancer.HashKey.Cookie has to name the cookie, and the policy to be ring_hash or maglev")
+	}
+	if strings.ContainsFunc(c.BackendHeader, notInHeaderNames) {
+		return fmt.Errorf("httpbalancer config: BackendHeader: %q is no name of a header", c.BackendHeader)
+	}
+	return cmp.Or(c.Retry.validate(), c.Hedge.validate(), c.Probe.validate())
+}
+
+// notInHeaderNames follows RFC 9110, section 5.6.2, for what people write.
+func notInHeaderNames(c rune) bool {
+	return c != '-' && c != '_' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z')
 }

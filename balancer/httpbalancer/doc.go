@@ -11,19 +11,40 @@
 // cookies, redirects and Response.Request are as if there were one server.
 // Requests to all other hosts go through the base transport untouched.
 //
-// A request that certainly did not reach its backend is sent to another one. A
-// request whose connection broke before the answer is, too, if it is
-// idempotent and the retry budget allows; no other request is ever repeated. A
-// backend that cannot be reached is out of rotation until it answers again.
+// # Retries
 //
-// A request counts as in flight until its response body has been read to the
-// end or closed, and a pod that leaves the Service finishes what it has in
-// flight. So close bodies, as net/http asks for anyway.
+// A request that certainly was not processed by its pod is sent to another one,
+// whatever its method and for free: no connection could be made, not a byte was
+// written to it, or the server said so (GOAWAY, REFUSED_STREAM). So is a POST whose
+// body has no GetBody, as long as what was read of it has not been sent. A request
+// whose connection broke before the answer is sent again if it is idempotent and
+// the retry budget allows; no other request is ever repeated. [Retry] has more,
+// such as statuses after which another pod is asked, and [Hedge] sends a request
+// that takes long to a second pod. A [Trace] tells what was done, and why.
+//
+// # Outcomes
 //
 // A status of 500 or more, and 429, counts as a failure of the pod: one that
 // fails too often is ejected for a time, see package health. Other 4xx mean that
-// the request was wrong and count for nothing. No status makes a request be sent
-// again: a 503 is an answer, and the caller gets it. A [Probe] asks pods besides.
+// the request was wrong and count for nothing, and so does a caller that gives
+// up. [Config.Outcome] can see that differently. A pod that fails with Retry-After
+// is spared for that long, five minutes at most, if there is another. A pod that cannot be reached
+// is out of rotation until it answers again. A [Probe] asks pods besides.
 //
-// The package does not use proxies on the way to pods.
+// A request counts as in flight until its response body has been read to the
+// end or closed, and an upgraded connection until it is closed. A pod that leaves
+// the Service finishes what it has in flight, within the DrainTimeout. So close
+// bodies, as net/http asks for anyway.
+//
+// # Connections
+//
+// HTTP/1.1 and, with TLS, HTTP/2 are spoken as the base transport does, HTTP/2
+// without TLS where the Service declares kubernetes.io/h2c as its appProtocol or
+// Config.Protocols says so, and HTTP/1.1 where a request asks for an upgrade. No
+// proxy is used on the way to pods. The limits of the base transport are those for
+// each pod.
+//
+// The connections are http.ClientConns, which the package keeps itself. A pod
+// costs little more than its endpoint until something is sent to it, and no
+// goroutine.
 package httpbalancer

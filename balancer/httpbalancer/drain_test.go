@@ -64,15 +64,10 @@ func TestAForgottenBodyDelaysDrainingNoLongerThanTheDrainTimeout(t *testing.T) {
 	resp.Body.Close()
 }
 
-func TestCloseWaitsForRequestsInFlight(t *testing.T) {
-	release := make(chan struct{})
-	transport := httpbalancer.New(httpbalancer.Config{Source: serving(start(t, "quiz-0", streams(release)))})
-	client := &http.Client{Transport: transport}
-	resp, err := client.Get("http://quiz.kiada/")
-	if err != nil {
-		t.Fatal(err)
-	}
-
+// mustNotClose calls Close, twice, and fails if that returns while a request is in
+// flight. What it returns is closed when Close has returned.
+func mustNotClose(t *testing.T, transport *httpbalancer.Transport) <-chan struct{} {
+	t.Helper()
 	var closing sync.WaitGroup
 	for range 2 {
 		closing.Go(func() { transport.Close() })
@@ -83,7 +78,7 @@ func TestCloseWaitsForRequestsInFlight(t *testing.T) {
 		close(closed)
 	}()
 	eventually(t, "new requests fail", func() bool {
-		resp, err := client.Get("http://quiz.kiada/")
+		resp, err := (&http.Client{Transport: transport}).Get("http://quiz.kiada/")
 		if err == nil {
 			resp.Body.Close()
 		}
@@ -94,6 +89,19 @@ func TestCloseWaitsForRequestsInFlight(t *testing.T) {
 		t.Error("Close returned with a request in flight")
 	default:
 	}
+	return closed
+}
+
+func TestCloseWaitsForRequestsInFlight(t *testing.T) {
+	release := make(chan struct{})
+	transport := httpbalancer.New(httpbalancer.Config{Source: serving(start(t, "quiz-0", streams(release)))})
+	client := &http.Client{Transport: transport}
+	resp, err := client.Get("http://quiz.kiada/")
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	closed := mustNotClose(t, transport)
 	close(release)
 	if got := read(t)(resp, nil); got != "xreleased" {
 		t.Errorf("the request in flight got %q", got)

@@ -1,6 +1,10 @@
 package httpbalancer
 
-import "context"
+import (
+	"context"
+	"net/http"
+	"time"
+)
 
 // NewWithLookup is New with a DNS of the test's own.
 func NewWithLookup(config Config, lookup func(ctx context.Context, host string) (bool, error)) *Transport {
@@ -38,3 +42,32 @@ func (t *Transport) AskDNSFirst() { t.askFirst = true }
 
 // RetryAfter reads the header of that name.
 var RetryAfter = retryAfter
+
+// Pods returns the names of the present backends' pods.
+func (t *Transport) Pods() (names []string) {
+	for p := range distinct(*t.pools.Load()) {
+		for _, b := range p.balancer.Backends() {
+			names = append(names, b.Endpoint().Pod)
+		}
+	}
+	return names
+}
+
+// Observe makes hedges go by so many latencies, for a Service that is asked now.
+func (t *Transport) Observe(n int, latency time.Duration) {
+	req, _ := http.NewRequest(http.MethodGet, "http://quiz.kiada/", http.NoBody)
+	p, err := t.enter(req)
+	if err != nil {
+		panic(err)
+	}
+	defer p.users.leave()
+	for range n {
+		p.hedge.Observe(latency)
+	}
+}
+
+// AgeOf returns an age that a connection may reach.
+func AgeOf(maxAge time.Duration) time.Duration {
+	l := limits{maxAge: maxAge}
+	return l.age()
+}

@@ -285,3 +285,8 @@ func tlsServer(t testing.TB, handler http.HandlerFunc) (*server, *httptest.Serve
 	t.Cleanup(s.Close)
 	return &server{name: "tls", addr: s.Listener.Addr().String()}, s
 }
+
+// viewOf returns a view of endpoints.
+func viewOf(endpoints ...discovery.Endpoint) discovery.View {
+	return discovery.View{Snapshot: discovery.NewSnapshot(endpoints)}
+}

@@ -9,18 +9,55 @@ import (
 	"github.com/sidestep-lb/sidestep/health"
 )
 
-// resultOf says what a response's status means for its backend. 5xx are
-// failures of the server (RFC 9110, section 15.6), 429 says that it has too much
-// to do, and the other 4xx that the request was wrong.
-func resultOf(resp *http.Response) balancer.Result {
-	switch status := resp.StatusCode; {
+// StatusOutcome says what a status means for the backend that answered with it,
+// unless Config.Outcome says otherwise. 5xx are failures of the server (RFC 9110,
+// section 15.6), 429 says that it has too much to do, the other 4xx say that the
+// request was wrong, which is held against nobody, and the rest are successes.
+func StatusOutcome(status int) health.Outcome {
+	switch {
 	case status >= 500, status == http.StatusTooManyRequests:
-		return balancer.Result{Outcome: health.Failure, RetryAfter: retryAfter(resp.Header)}
+		return health.Failure
 	case status >= 400:
-		return balancer.Result{Outcome: health.Neutral}
+		return health.Neutral
 	default:
-		return balancer.Result{Outcome: health.Success}
+		return health.Success
 	}
+}
+
+// resultOf says what a response means for its backend.
+func resultOf(config *Config, resp *http.Response) balancer.Result {
+	var o health.Outcome
+	if config.Outcome != nil {
+		o = config.Outcome(resp)
+	} else {
+		o = StatusOutcome(resp.StatusCode)
+	}
+	if o != health.Failure {
+		return balancer.Result{Outcome: o}
+	}
+	return balancer.Result{Outcome: o, RetryAfter: retryAfter(resp.Header)}
+}
+
+// maxSpared bounds what a backend may ask for.
+const maxSpared = 5 * time.Minute
+
+// spare keeps requests from a backend for as long as it asked, whatever the
+// policy, if there is another.
+func (c *backendConn) spare(d time.Duration) {
+	until := c.pool.now() + int64(min(d, maxSpared))
+	c.spared.Store(until)
+	for {
+		latest := c.pool.sparing.Load()
+		if until <= latest || c.pool.sparing.CompareAndSwap(latest, until) {
+			return
+		}
+	}
+}
+
+// spares reports whether there may be a backend that is spared.
+func (p *pool) spares() bool {
+	latest := p.sparing.Load()
+	return latest > 0 && latest > p.now()
 }
 
 // retryAfter reads the header of that name (RFC 9110, section 10.2.3). It is

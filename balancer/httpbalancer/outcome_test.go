@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sidestep-lb/sidestep/balancer"
@@ -28,14 +29,15 @@ func TestAPodThatAnswersWithServerErrorsIsEjected(t *testing.T) {
 	for _, policy := range []string{balancer.Adaptive, balancer.LeastRequest, balancer.RoundRobin} {
 		pods := []*server{start(t, "quiz-0", failing), start(t, "quiz-1", nil), start(t, "quiz-2", nil)}
 		transport := newTransport(t, httpbalancer.Config{Source: serving(pods...), Balancer: balancer.Config{Policy: policy}})
-		errors := 0
+		errors, began := 0, time.Now()
 		for range 300 {
 			if status(t, transport, "http://quiz.kiada/") >= 500 {
 				errors++
 			}
 		}
-		if errors > 6 { // five in a row, and one for a probe
-			t.Errorf("%s: %d of 300 requests failed", policy, errors)
+		// Five in a row, and a probe after a second, or half of one, and each second that follows.
+		if limit := 6 + int(2*time.Since(began).Seconds()); errors > limit {
+			t.Errorf("%s: %d of 300 requests failed, want %d at most", policy, errors, limit)
 		}
 	}
 }
@@ -85,6 +87,34 @@ func TestRetryAfterIsReadInBothItsForms(t *testing.T) {
 			t.Errorf("%q: %v, want %v", text, got, want)
 		}
 	}
+}
+
+func TestAPodThatSaysRetryAfterIsSparedForThatLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n pipes
+		n.retryAfter = map[string]string{"10.0.0.1:80": "60"}
+		transport := virtualWith(at("10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"), &n, &http.Transport{}, httpbalancer.Config{})
+		defer transport.Close()
+		refused := func(requests int) (n int) {
+			for range requests {
+				if status(t, transport, "http://quiz.kiada/") == http.StatusTooManyRequests {
+					n++
+				}
+			}
+			return n
+		}
+		if n := refused(30); n != 1 {
+			t.Errorf("%d of 30 requests met the pod that asked to be spared, want 1", n)
+		}
+		time.Sleep(61 * time.Second) // of virtual time
+		if n := refused(30); n != 1 {
+			t.Errorf("%d of 30 requests a minute later, want 1", n)
+		}
+		n.retryAfter = map[string]string{"10.0.0.1:80": "60", "10.0.0.2:80": "60", "10.0.0.3:80": "60"}
+		if n := refused(10); n != 10 {
+			t.Errorf("%d of 10 requests were answered by pods that all ask to be spared", n)
+		}
+	})
 }
 
 func TestSpillOverUsesTheOtherZoneWhenTheOwnOneIsUnreachable(t *testing.T) {

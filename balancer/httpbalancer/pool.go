@@ -3,6 +3,7 @@ package httpbalancer
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,9 +24,14 @@ type pool struct {
 	endpoints *subset.Chooser
 	balancer  *balancer.Balancer
 	budget    *health.Budget
-	start     time.Time // of the pool's time
+	hedge     *health.HedgeTimer // nil if there are no hedges
+	warmer    *warmer            // nil if no connections are made in advance
+	sparing   atomic.Int64       // until when, at the latest, a backend is spared
+	start     time.Time          // of the pool's time
 
 	locality topology.Locality // its zone may be inferred; owned by follow
+
+	retired bool // it gets no requests any more; guarded by the Transport's mu
 
 	users gate        // requests under way, and exchanges in flight
 	used  atomic.Bool // by a request since the last sweep
@@ -56,14 +62,29 @@ func newPool(t *Transport, target discovery.Target) *pool {
 		served:    make(chan struct{}),
 		followed:  make(chan struct{}),
 	}
+	if percentile := t.config.Hedge.Percentile; percentile > 0 {
+		p.hedge = health.NewHedgeTimer(percentile)
+	}
+	if t.config.WarmUp {
+		p.warmer = &warmer{pool: p}
+	}
 	// The only error is that of an invalid Config, of which there are no pools.
 	p.balancer, _ = balancer.New(t.config.Balancer, balancer.Hooks{
 		Now:            p.now,
-		Connect:        func(b *balancer.Backend) balancer.Conn { return newBackendConn(p, b) },
+		Connect:        p.connect,
 		FitnessChanged: func(b *balancer.Backend) { b.Conn().(*backendConn).revival.start() },
 	})
 	go p.follow()
 	return p
+}
+
+// connect is told of each new backend.
+func (p *pool) connect(b *balancer.Backend) balancer.Conn {
+	c := newBackendConn(p, b.Endpoint(), b)
+	if p.warmer != nil {
+		p.warmer.add(c)
+	}
+	return c
 }
 
 // own subscribes to the client's own Service, if that is known and of use.
@@ -163,15 +184,22 @@ func (p *pool) isService(ctx context.Context, host string) bool {
 // pick returns a backend for a request, which counts as in flight there, and
 // waits for the first Snapshot if need be.
 func (p *pool) pick(ctx context.Context, r balancer.Request) (balancer.Pick, error) {
+	tried, spare := r.Tried, p.spares()
 	for {
 		picked, err := p.balancer.Pick(r)
 		switch {
 		case err == nil:
-			if picked.Backend().Conn().(*backendConn).users.enter() {
+			c := picked.Backend().Conn().(*backendConn)
+			switch {
+			case spare && c.spared.Load() > p.now():
+				r.Tried = append(slices.Clip(r.Tried), picked.Backend())
+			case c.users.enter():
 				p.users.enter() // cannot fail: the request itself is inside
 				return picked, nil
 			}
-			picked.Done(balancer.Result{}) // it has left and drained since it was picked
+			picked.Done(balancer.Result{}) // it is spared, or has left and drained since it was picked
+		case spare && len(r.Tried) > len(tried):
+			r.Tried, spare = tried, false // there is nobody else
 		case !errors.Is(err, balancer.ErrEmpty):
 			return balancer.Pick{}, err
 		default:
@@ -202,15 +230,32 @@ func (p *pool) await(ctx context.Context) error {
 	return nil
 }
 
+// hold reports whether the pool is open. If so, whoever waits for it waits for the
+// caller, too, until it calls conns.Done. Others who add to conns are backends
+// that are not closed, or have a hold already.
+func (p *pool) hold() bool {
+	p.transport.mu.Lock()
+	defer p.transport.mu.Unlock()
+	if p.transport.closed.Load() || p.retired {
+		return false
+	}
+	p.conns.Add(1)
+	return true
+}
+
 func (p *pool) closeIdleConnections() {
 	for _, b := range p.balancer.Backends() {
-		b.Conn().(*backendConn).transport.CloseIdleConnections()
+		b.Conn().(*backendConn).closeIdle()
 	}
 }
 
 // retire reports whether the pool has had no request since the last call and
-// has none now. If so, it gets none any more.
-func (p *pool) retire() bool { return !p.used.Swap(false) && p.users.shut() }
+// has none now. If so, it gets none any more. It is called with the Transport's
+// mu held.
+func (p *pool) retire() bool {
+	p.retired = !p.used.Swap(false) && p.users.shut()
+	return p.retired
+}
 
 // stop ends the watch and lets all backends drain. It is called once.
 func (p *pool) stop() {

@@ -112,14 +112,14 @@ func (p *prober) run() {
 	turn := p.conn.pool.transport.probes
 	select {
 	case turn <- struct{}{}:
-	case <-p.conn.dialing.Done():
+	case <-p.conn.lifetime().Done():
 		return
 	}
-	ctx, cancel := context.WithTimeout(p.conn.dialing, p.probe.Timeout)
+	ctx, cancel := context.WithTimeout(p.conn.lifetime(), p.probe.Timeout)
 	err := p.try(ctx)
 	cancel()
 	<-turn
-	if p.conn.dialing.Err() == nil && p.found.Observe(err == nil) {
+	if p.conn.lifetime().Err() == nil && p.found.Observe(err == nil) {
 		p.conn.backend.SetSick(p.found.Sick())
 	}
 	// A tenth more or less each time keeps probes of many pods apart.
@@ -128,11 +128,7 @@ func (p *prober) run() {
 
 func (p *prober) try(ctx context.Context) error {
 	if p.probe.Path == "" {
-		conn, err := p.conn.dial(ctx, "tcp")
-		if err == nil {
-			conn.Close() // it has told what it was made for
-		}
-		return err
+		return p.conn.reach(ctx)
 	}
 	scheme := "http://"
 	if p.probe.TLS {
@@ -143,7 +139,7 @@ func (p *prober) try(ctx context.Context) error {
 		return err
 	}
 	req.Header.Set("User-Agent", "sidestep-probe")
-	resp, err := p.conn.transport.RoundTrip(req)
+	resp, err := p.conn.ask(req)
 	if err != nil {
 		return err
 	}

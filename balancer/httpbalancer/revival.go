@@ -54,8 +54,7 @@ func (r *revival) try() {
 	}
 	defer r.conn.pool.conns.Done()
 	if !r.conn.backend.Reachable() {
-		if conn, err := r.conn.dial(r.conn.dialing, "tcp"); err == nil {
-			conn.Close() // it has told what it was made for
+		if r.conn.reach(r.conn.lifetime()) == nil {
 			r.conn.backend.Observe(health.Success)
 		}
 	}

@@ -27,10 +27,11 @@ var errClosed = fmt.Errorf("httpbalancer: transport %w", discovery.ErrClosed)
 type Transport struct {
 	// Set at the start and read-only.
 	config   Config // with its defaults
-	invalid  error  // what is wrong with it
-	askFirst bool   // ask DNS before watching a name that may be any host's
+	limits   limits
+	makers   makers
+	invalid  error // what is wrong with it
+	askFirst bool  // ask DNS before watching a name that may be any host's
 	base     *http.Transport
-	backends *http.Transport // what the transport of each backend is cloned from
 	names    *names
 	probes   chan struct{} // holds as many as run
 
@@ -67,9 +68,9 @@ func newTransport(config Config, lookup lookupFunc) *Transport {
 	if t.base == nil {
 		t.base = defaultBase()
 	}
-	t.backends = backendTemplate(t.base)
-	if config.Base == nil || t.backends.DialContext == nil {
-		t.backends.DialContext = dialer.DialContext
+	t.limits, t.makers = limitsOf(&config, t.base), newMakers(&config, t.base)
+	if t.config.Retry.MaxAttempts == 0 {
+		t.config.Retry.MaxAttempts = defaultMaxAttempts
 	}
 	t.pools.Store(&map[discovery.Target]*pool{})
 	return t

@@ -95,7 +95,9 @@ func TestThePageIsDrawnInABrowser(t *testing.T) {
 			p.Done(balancer.Result{Outcome: health.Failure})
 		}
 	}
-	work(t, b, func(e *discovery.Endpoint) time.Duration { return time.Duration(1+e.Addr.Addr().As4()[3]) * time.Millisecond }, "quiz-3")
+	work(t, b, func(e *discovery.Endpoint) time.Duration {
+		return time.Duration(1+e.Addr.Addr().As4()[3]) * time.Millisecond
+	}, "quiz-3")
 	<-time.After(2 * time.Second) // there is something to see
 	b.Update(list)
 	hacked := newBalancer(t, hostile, balancer.Config{Policy: balancer.RoundRobin}, endpoint(9, hostile))

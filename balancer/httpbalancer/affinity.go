@@ -1,6 +1,7 @@
 package httpbalancer
 
 import (
+	"crypto/rand"
 	"net/http"
 	"strings"
 
@@ -23,4 +24,17 @@ func (p *pool) request(req *http.Request) (r balancer.Request) {
 		}
 	}
 	return r
+}
+
+// setCookie gives a request without a key a new one, and has the caller bring it
+// again.
+func (j *journey) setCookie() {
+	config := &j.pool.transport.config
+	if config.SetCookie == nil || j.request.HasKey {
+		return
+	}
+	cookie := *config.SetCookie
+	cookie.Name, cookie.Value = config.Balancer.HashKey.Cookie, rand.Text()
+	j.request.SetKey(cookie.Value)
+	j.cookie = cookie.String()
 }

@@ -3,6 +3,8 @@ package httpbalancer_test
 import (
 	"fmt"
 	"net/http"
+	"net/http/cookiejar"
+	"strings"
 	"testing"
 
 	"github.com/sidestep-lb/sidestep/balancer"
@@ -84,4 +86,36 @@ func FuzzRequestsWithHostileKeysAreSent(f *testing.F) {
 		}
 		resp.Body.Close()
 	})
+}
+
+func TestTheTransportSetsACookieThatKeepsACallerWithItsPod(t *testing.T) {
+	pods := []*server{start(t, "quiz-0", nil), start(t, "quiz-1", nil), start(t, "quiz-2", nil), start(t, "quiz-3", nil)}
+	transport := newTransport(t, httpbalancer.Config{
+		Source:    serving(pods...),
+		Balancer:  balancer.Config{Policy: balancer.RingHash, HashKey: balancer.KeySource{Cookie: "pod"}},
+		SetCookie: &http.Cookie{Path: "/", HttpOnly: true, MaxAge: 3600},
+	})
+	used := map[string]bool{}
+	for range 20 {
+		jar, _ := cookiejar.New(nil)
+		user := &http.Client{Transport: transport, Jar: jar}
+		resp, err := user.Get("http://quiz.kiada/")
+		first := read(t)(resp, err)
+		if cookie := resp.Header.Get("Set-Cookie"); !strings.HasPrefix(cookie, "pod=") || !strings.HasSuffix(cookie, "; Path=/; Max-Age=3600; HttpOnly") {
+			t.Fatalf("Set-Cookie %q", cookie)
+		}
+		for range 5 {
+			resp, err := user.Get("http://quiz.kiada/")
+			if got := read(t)(resp, err); got != first {
+				t.Fatalf("a user of %s went to %s", first, got)
+			}
+			if resp.Header.Get("Set-Cookie") != "" {
+				t.Error("the cookie was set again")
+			}
+		}
+		used[first] = true
+	}
+	if len(used) < 3 {
+		t.Errorf("20 users use %d of 4 pods", len(used))
+	}
 }

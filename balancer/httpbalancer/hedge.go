@@ -1,0 +1,147 @@
+package httpbalancer
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/sidestep-lb/sidestep/health"
+)
+
+// Hedge says when an idempotent request is sent to a second backend while the
+// first has not answered yet. The answer that comes first is taken, and the other
+// attempt cancelled. The zero value is never.
+//
+// It is for services where a few answers take much longer than the rest and the
+// same is not to be expected of another backend. Hedges take from the same budget
+// as retries.
+type Hedge struct {
+	// Percentile of the latest latencies, such as 95: a request is sent again when
+	// it has taken longer. It is more than 0 and less than 100; 0 is not to hedge.
+	// There are no hedges before a hundred requests were answered.
+	Percentile float64
+}
+
+func (h *Hedge) validate() error {
+	if !(h.Percentile >= 0 && h.Percentile < 100) {
+		return fmt.Errorf("httpbalancer config: Hedge.Percentile: %v is not from 0 to less than 100", h.Percentile)
+	}
+	return nil
+}
+
+// A leg is one of the two ways that a hedged request takes.
+type leg struct {
+	resp   *http.Response
+	err    error
+	cancel context.CancelFunc
+}
+
+// hedged sends the request, and sends it again if it takes long.
+func (j *journey) hedged() (*http.Response, error) {
+	body := newRequestBody(j.req)
+	if !j.pool.hold() {
+		body.discard()
+		return nil, &requestError{err: errClosed}
+	}
+	legs := make(chan *leg, 2)
+	began := time.Now()
+	first := j.setOut(legs, body, "")
+	second, l := j.hedge(legs)
+	j.pool.hedge.Observe(time.Since(began))
+	if second == nil {
+		j.pool.conns.Done()
+		return l.take()
+	}
+	other := first
+	if l == first {
+		other = second
+	}
+	if !l.failed(&j.pool.transport.config) {
+		other.cancel()
+		go func() {
+			defer j.pool.conns.Done()
+			(<-legs).discard()
+		}()
+		return l.take()
+	}
+	defer j.pool.conns.Done()
+	if o := <-legs; o.err == nil { // which may have done better
+		l.discard()
+		return o.take()
+	}
+	other.cancel()
+	return l.take()
+}
+
+// hedge returns the leg that is done first, and the second one if there is one.
+func (j *journey) hedge(legs chan *leg) (second, done *leg) {
+	delay, ok := j.pool.hedge.Delay(j.pool.now())
+	if !ok {
+		return nil, <-legs
+	}
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case l := <-legs:
+		return nil, l
+	case <-timer.C:
+	}
+	second = j.hedgeNow(legs)
+	return second, <-legs
+}
+
+// hedgeNow sends the request a second time if it may.
+func (j *journey) hedgeNow(legs chan<- *leg) *leg {
+	if !j.more() || gaveUp(j.req) || !j.pool.budget.Withdraw(j.pool.now()) {
+		return nil
+	}
+	again := *j.req
+	if j.req.Body != nil && j.req.Body != http.NoBody {
+		var err error
+		if again.Body, err = j.req.GetBody(); err != nil {
+			return nil
+		}
+	}
+	return j.setOut(legs, newRequestBody(&again), Hedged)
+}
+
+// setOut begins a leg, which comes out of legs in the end.
+func (j *journey) setOut(legs chan<- *leg, body *requestBody, why Reason) *leg {
+	ctx, cancel := context.WithCancel(j.req.Context())
+	l := &leg{cancel: cancel}
+	go func() {
+		l.resp, l.err = j.travel(j.req.WithContext(ctx), body, why) //nolint:bodyclose // who takes the leg does
+		legs <- l
+	}()
+	return l
+}
+
+func (l *leg) failed(config *Config) bool {
+	return l.err != nil || resultOf(config, l.resp).Outcome == health.Failure
+}
+
+// take returns what came of the leg. Its context lasts as long as the response's
+// body.
+func (l *leg) take() (*http.Response, error) {
+	if l.err != nil {
+		l.cancel()
+		return nil, l.err
+	}
+	switch body := l.resp.Body.(type) {
+	case *exchange:
+		body.then = l.cancel
+	case *upgradedBody:
+		body.exchange.then = l.cancel
+	default: // the exchange has ended
+		l.cancel()
+	}
+	return l.resp, nil
+}
+
+func (l *leg) discard() {
+	if l.err == nil {
+		drain(l.resp)
+	}
+	l.cancel()
+}
