@@ -36,20 +36,11 @@ func (b *Balancer) replace(endpoints []discovery.Endpoint) (gone []*Backend, cha
 	}
 	listed := append(make([]*Backend, 0, n), old[:head]...)
 	var came []*Backend
-	at, end := head, len(old)-tail // in old
+	rest := old[head : len(old)-tail]
 	for i := head; i < n-tail; i++ {
 		e := &endpoints[i]
-		var be *Backend
-		switch {
-		case at < end && old[at].endpoint.Load().Identity() == e.Identity():
-			be = old[at]
-			at++
-		case at+1 < end && old[at+1].endpoint.Load().Identity() == e.Identity(): // the one before has gone
-			be = old[at+1]
-			at += 2
-		default:
-			be = b.backends[e.Identity()]
-		}
+		be, left := b.find(e.Identity(), rest)
+		rest = left
 		switch {
 		case be == nil:
 			be = b.newBackend(e)
@@ -78,6 +69,20 @@ func (b *Balancer) replace(endpoints []discovery.Endpoint) (gone []*Backend, cha
 	b.sweepGone()
 	b.happened(EventEndpoints, nil, fmt.Sprintf("%d came, %d left, %d in all", len(came), len(gone), len(b.ordered)))
 	return gone, true
+}
+
+// find returns the backend of an endpoint, nil if it is new. As a rule it is the
+// first of those that the old list has left, or the one before has gone. It is
+// called with mu held.
+func (b *Balancer) find(id discovery.Identity, rest []*Backend) (_ *Backend, left []*Backend) {
+	switch {
+	case len(rest) > 0 && rest[0].endpoint.Load().Identity() == id:
+		return rest[0], rest[1:]
+	case len(rest) > 1 && rest[1].endpoint.Load().Identity() == id:
+		return rest[1], rest[2:]
+	default:
+		return b.backends[id], rest
+	}
 }
 
 // keep tells a backend what discovery says of its endpoint now, and reports

@@ -25,10 +25,10 @@ func fails(status int) http.HandlerFunc {
 }
 
 // traced returns a request, and what will be known of its attempts.
-func traced(t testing.TB, method, url string, body io.Reader) (*http.Request, *httpbalancer.Trace) {
+func traced(t testing.TB, method, url string, body io.Reader) (*http.Request, *balancer.Trace) {
 	t.Helper()
-	trace := new(httpbalancer.Trace)
-	req, err := http.NewRequestWithContext(httpbalancer.WithTrace(t.Context(), trace), method, url, body)
+	trace := new(balancer.Trace)
+	req, err := http.NewRequestWithContext(balancer.WithTrace(t.Context(), trace), method, url, body)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +36,7 @@ func traced(t testing.TB, method, url string, body io.Reader) (*http.Request, *h
 }
 
 // reasons returns why there were attempts.
-func reasons(trace *httpbalancer.Trace) (why []httpbalancer.Reason) {
+func reasons(trace *balancer.Trace) (why []balancer.Reason) {
 	for _, a := range trace.Attempts() {
 		why = append(why, a.Reason)
 	}
@@ -47,7 +47,7 @@ func reasons(trace *httpbalancer.Trace) (why []httpbalancer.Reason) {
 func TestATraceTellsAllAttempts(t *testing.T) {
 	dead, breaking, good := gone(t, "quiz-0"), start(t, "quiz-1", breaks), start(t, "quiz-2", nil)
 	transport := newTransport(t, httpbalancer.Config{Source: serving(dead, breaking, good)})
-	var all []httpbalancer.Reason
+	var all []balancer.Reason
 	for range 3 {
 		req, trace := traced(t, http.MethodGet, "http://quiz.kiada/", nil)
 		read(t)((&http.Client{Transport: transport}).Do(req))
@@ -63,7 +63,7 @@ func TestATraceTellsAllAttempts(t *testing.T) {
 		}
 		all = append(all, reasons(trace)...)
 	}
-	for _, want := range []httpbalancer.Reason{"", httpbalancer.NotSent, httpbalancer.Broken} {
+	for _, want := range []balancer.Reason{"", balancer.NotSent, balancer.Broken} {
 		if !slices.Contains(all, want) {
 			t.Errorf("no attempt for the reason %q among %q", want, all)
 		}
@@ -85,25 +85,25 @@ func TestChosenStatusesAreAReasonToAskAnotherPod(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
 		statuses []int
-		req      func() (*http.Request, *httpbalancer.Trace)
+		req      func() (*http.Request, *balancer.Trace)
 		want     int
 		attempts int
 	}{
-		{"by default none", nil, func() (*http.Request, *httpbalancer.Trace) {
+		{"by default none", nil, func() (*http.Request, *balancer.Trace) {
 			return traced(t, http.MethodGet, "http://quiz.kiada/", nil)
 		}, 503, 1},
-		{"GET", []int{502, 503}, func() (*http.Request, *httpbalancer.Trace) {
+		{"GET", []int{502, 503}, func() (*http.Request, *balancer.Trace) {
 			return traced(t, http.MethodGet, "http://quiz.kiada/", nil)
 		}, 200, 2},
-		{"POST", []int{503}, func() (*http.Request, *httpbalancer.Trace) {
+		{"POST", []int{503}, func() (*http.Request, *balancer.Trace) {
 			return traced(t, http.MethodPost, "http://quiz.kiada/", strings.NewReader("hello"))
 		}, 503, 1},
-		{"POST with an Idempotency-Key", []int{503}, func() (*http.Request, *httpbalancer.Trace) {
+		{"POST with an Idempotency-Key", []int{503}, func() (*http.Request, *balancer.Trace) {
 			req, trace := traced(t, http.MethodPost, "http://quiz.kiada/", strings.NewReader("hello"))
 			req.Header.Set("Idempotency-Key", "1")
 			return req, trace
 		}, 200, 2},
-		{"POST with an Idempotency-Key and a body that is spent", []int{503}, func() (*http.Request, *httpbalancer.Trace) {
+		{"POST with an Idempotency-Key and a body that is spent", []int{503}, func() (*http.Request, *balancer.Trace) {
 			req, trace := traced(t, http.MethodPost, "http://quiz.kiada/", onceBody("hello"))
 			req.Header.Set("Idempotency-Key", "1")
 			return req, trace
@@ -122,7 +122,7 @@ func TestChosenStatusesAreAReasonToAskAnotherPod(t *testing.T) {
 				if resp.StatusCode != tt.want || len(trace.Attempts()) != tt.attempts {
 					t.Errorf("status %d after %d attempts, want %d after %d", resp.StatusCode, len(trace.Attempts()), tt.want, tt.attempts)
 				}
-				if tt.attempts > 1 && trace.Attempts()[1].Reason != httpbalancer.ChosenStatus {
+				if tt.attempts > 1 && trace.Attempts()[1].Reason != balancer.Answer {
 					t.Errorf("the reason was %q", trace.Attempts()[1].Reason)
 				}
 			}
@@ -180,7 +180,7 @@ func TestATryThatTakesTooLongIsMadeElsewhere(t *testing.T) {
 		if got := read(t)((&http.Client{Transport: transport}).Do(req)); got != "begun" {
 			t.Errorf("answer %q", got)
 		}
-		if why := reasons(trace); slow.requests.Load() > 0 && !slices.Equal(why, []httpbalancer.Reason{"", httpbalancer.TryTimeout}) {
+		if why := reasons(trace); slow.requests.Load() > 0 && !slices.Equal(why, []balancer.Reason{"", balancer.TryTimeout}) {
 			t.Errorf("attempts for the reasons %q", why)
 		}
 	}
@@ -284,7 +284,7 @@ func TestAHedgeIsSentWhenTheAnswerTakesLongerThanMost(t *testing.T) {
 		if got := read(t)(client.Do(req)); got != "hello" {
 			t.Fatalf("answer %q", got)
 		}
-		return slices.Contains(reasons(trace), httpbalancer.Hedged)
+		return slices.Contains(reasons(trace), balancer.Hedged)
 	})
 	eventually(t, "the request that lost has ended", func() bool { return transport.InFlight() == 0 })
 	if n := transport.Fit(); n != 2 {

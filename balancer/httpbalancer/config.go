@@ -2,6 +2,7 @@ package httpbalancer
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -61,7 +62,7 @@ type Config struct {
 	Outcome func(resp *http.Response) health.Outcome
 	// BackendHeader, if set, is the name of a header that each response gets, with
 	// the address and name of the pod that it came from. It is for people who look
-	// for one; a program had better use a [Trace].
+	// for one; a program had better use a [balancer.Trace].
 	BackendHeader string
 	// SetCookie, if set, is the pattern of a cookie that responses get when the
 	// request had none of the name Balancer.HashKey.Cookie: its value is a new key,
@@ -87,6 +88,10 @@ type Config struct {
 	// found or this client's is not one of them, each chooses for itself
 	// ([subset.Rendezvous]). It counts with a SubsetSize only.
 	SubsetPeers string
+	// Traced, if set, is told of each request to a Service, as soon as it has its
+	// answer or has failed, where it went, and why more than once. It is for traces,
+	// see package balancer/telemetry, and must not block.
+	Traced func(ctx context.Context, t *balancer.Trace)
 	// Probe, if set, says how to probe the pods.
 	Probe *Probe
 	// DrainTimeout is how long requests in flight may go on after their backend

@@ -20,7 +20,7 @@
 // whose connection broke before the answer is sent again if it is idempotent and
 // the retry budget allows; no other request is ever repeated. [Retry] has more,
 // such as statuses after which another pod is asked, and [Hedge] sends a request
-// that takes long to a second pod. A [Trace] tells what was done, and why.
+// that takes long to a second pod. A [balancer.Trace] tells what was done, and why.
 //
 // # Outcomes
 //

@@ -87,15 +87,15 @@ func ExampleHedge() {
 	// Output: 200 OK
 }
 
-func ExampleWithTrace() {
+func ExampleConfig_trace() {
 	transport, closeAll := shop(httpbalancer.Config{
 		Balancer: balancer.Config{Policy: balancer.RoundRobin},
 		Retry:    httpbalancer.Retry{Statuses: []int{http.StatusServiceUnavailable}},
 	}, overloaded, overloaded, overloaded)
 	defer closeAll()
 
-	var trace httpbalancer.Trace
-	req, _ := http.NewRequestWithContext(httpbalancer.WithTrace(context.Background(), &trace), http.MethodGet, "http://shop/", nil)
+	var trace balancer.Trace
+	req, _ := http.NewRequestWithContext(balancer.WithTrace(context.Background(), &trace), http.MethodGet, "http://shop/", nil)
 	resp, err := (&http.Client{Transport: transport}).Do(req)
 	if err != nil {
 		fmt.Println(err)
@@ -108,8 +108,8 @@ func ExampleWithTrace() {
 	}
 	// Output:
 	// 1. attempt "": 503
-	// 2. attempt "status": 503
-	// 3. attempt "status": 503
+	// 2. attempt "answer": 503
+	// 3. attempt "answer": 503
 }
 
 // To this client, a pod that finds nothing has lost its database.

@@ -10,7 +10,6 @@ import (
 
 	"github.com/sidestep-lb/sidestep/balancer"
 	"github.com/sidestep-lb/sidestep/discovery"
-	"github.com/sidestep-lb/sidestep/health"
 )
 
 // An exchange is one attempt to send a request to one backend, and the response
@@ -110,13 +109,15 @@ func (x *exchange) endpoint() *discovery.Endpoint {
 	return x.backend.endpoint
 }
 
-// end ends the exchange, once.
-func (x *exchange) end(o health.Outcome) {
+// end ends the exchange, once, with nothing held against the backend.
+func (x *exchange) end() { x.endWith(balancer.Result{}) }
+
+func (x *exchange) endWith(r balancer.Result) {
 	if !x.ended.CompareAndSwap(false, true) {
 		return
 	}
 	if x.pick.Backend() != nil {
-		x.pick.Done(balancer.Result{Outcome: o})
+		x.pick.Done(r)
 	}
 	if x.ignore != nil {
 		x.ignore()
@@ -145,7 +146,7 @@ func (x *exchange) end(o health.Outcome) {
 // fail ends an exchange without a response.
 func (x *exchange) fail(f fate) {
 	x.request = nil // nobody waits for the rest of it
-	x.end(f.outcome())
+	x.endWith(balancer.Result{Outcome: f.outcome(), Overtaken: f == beaten})
 }
 
 // answer makes the response the caller's, and sees to it that the exchange ends
@@ -157,7 +158,7 @@ func (x *exchange) answer(req *http.Request, resp *http.Response) {
 		x.body = stream
 		resp.Body = &upgradedBody{x, stream}
 	case isBodyless(req, resp):
-		x.end(health.Neutral)
+		x.end()
 	default:
 		x.body = resp.Body
 		resp.Body = x
@@ -178,7 +179,7 @@ func (x *exchange) Read(p []byte) (int, error) {
 		if !errors.Is(err, io.EOF) && x.caller.Context != nil && x.caller.Context.Err() != nil {
 			err = context.Cause(x.caller.Context)
 		}
-		x.end(health.Neutral)
+		x.end()
 	}
 	return n, err
 }
@@ -186,7 +187,7 @@ func (x *exchange) Read(p []byte) (int, error) {
 // Close closes the body of the response.
 func (x *exchange) Close() error {
 	err := x.body.Close()
-	x.end(health.Neutral)
+	x.end()
 	return err
 }
 
@@ -208,7 +209,7 @@ func (b *upgradedBody) CloseWrite() error {
 
 func (b *upgradedBody) Close() error {
 	err := b.ReadWriteCloser.Close()
-	b.exchange.end(health.Neutral)
+	b.exchange.end()
 	return err
 }
 

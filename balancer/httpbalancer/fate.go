@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"syscall"
 
+	"github.com/sidestep-lb/sidestep/balancer"
 	"github.com/sidestep-lb/sidestep/health"
 )
 
@@ -16,6 +17,7 @@ type fate int
 
 const (
 	final   fate = iota // another backend could do no better: the caller gave up, say
+	beaten              // it was given up because the other leg of a hedged request had its answer
 	late                // the backend did not answer in time
 	garbled             // the answer made no sense
 
@@ -35,18 +37,18 @@ const (
 )
 
 // reason returns why another attempt follows.
-func (f fate) reason() Reason {
+func (f fate) reason() balancer.Reason {
 	switch f {
 	case unsent, stale:
-		return NotSent
+		return balancer.NotSent
 	case refused:
-		return Refused
+		return balancer.Refused
 	case failed:
-		return ChosenStatus
+		return balancer.Answer
 	case slow:
-		return TryTimeout
+		return balancer.TryTimeout
 	default:
-		return Broken
+		return balancer.Broken
 	}
 }
 
@@ -83,7 +85,10 @@ func (x *exchange) fate(req *http.Request, body *requestBody, err error) fate {
 	case x.patient.Load() == givenUp:
 		return slow
 	case gaveUp(req):
-		if errors.Is(req.Context().Err(), context.DeadlineExceeded) {
+		switch {
+		case errors.Is(context.Cause(req.Context()), errBeaten):
+			return beaten
+		case errors.Is(req.Context().Err(), context.DeadlineExceeded):
 			return late
 		}
 		return final

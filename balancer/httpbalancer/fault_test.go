@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sidestep-lb/sidestep/balancer"
 	"github.com/sidestep-lb/sidestep/balancer/httpbalancer"
 )
 
@@ -313,7 +314,7 @@ func TestRefusedStreamsGoToAnotherPodAtOnce(t *testing.T) {
 	transport := newTransport(t, httpbalancer.Config{Source: serving(refusing, startWith(t, "quiz-1", echo, h2c())), Protocols: h2c()})
 	client := &http.Client{Transport: transport}
 	began := time.Now()
-	var why []httpbalancer.Reason
+	var why []balancer.Reason
 	for range 6 {
 		req, trace := traced(t, http.MethodPost, "http://quiz.kiada/", strings.NewReader("hello"))
 		if got := read(t)(client.Do(req)); got != "hello" {
@@ -324,7 +325,7 @@ func TestRefusedStreamsGoToAnotherPodAtOnce(t *testing.T) {
 	if took := time.Since(began); took > 2*time.Second {
 		t.Errorf("it took %v", took)
 	}
-	if seen.Load() == 0 || !slices.Contains(why, httpbalancer.Refused) {
+	if seen.Load() == 0 || !slices.Contains(why, balancer.Refused) {
 		t.Errorf("no stream was refused: %q", why)
 	}
 }

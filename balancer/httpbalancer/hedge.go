@@ -2,12 +2,17 @@ package httpbalancer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
 
+	"github.com/sidestep-lb/sidestep/balancer"
 	"github.com/sidestep-lb/sidestep/health"
 )
+
+// errBeaten is why a leg is given up when the other one has its answer.
+var errBeaten = errors.New("httpbalancer: another backend has answered")
 
 // Hedge says when an idempotent request is sent to a second backend while the
 // first has not answered yet. The answer that comes first is taken, and the other
@@ -34,7 +39,7 @@ func (h *Hedge) validate() error {
 type leg struct {
 	resp   *http.Response
 	err    error
-	cancel context.CancelFunc
+	cancel context.CancelCauseFunc
 }
 
 // hedged sends the request, and sends it again if it takes long.
@@ -58,7 +63,7 @@ func (j *journey) hedged() (*http.Response, error) {
 		other = second
 	}
 	if !l.failed(&j.pool.transport.config) {
-		other.cancel()
+		other.cancel(errBeaten)
 		go func() {
 			defer j.pool.conns.Done()
 			(<-legs).discard()
@@ -70,7 +75,7 @@ func (j *journey) hedged() (*http.Response, error) {
 		l.discard()
 		return o.take()
 	}
-	other.cancel()
+	other.cancel(nil)
 	return l.take()
 }
 
@@ -103,12 +108,12 @@ func (j *journey) hedgeNow(legs chan<- *leg) *leg {
 			return nil
 		}
 	}
-	return j.setOut(legs, newRequestBody(&again), Hedged)
+	return j.setOut(legs, newRequestBody(&again), balancer.Hedged)
 }
 
 // setOut begins a leg, which comes out of legs in the end.
-func (j *journey) setOut(legs chan<- *leg, body *requestBody, why Reason) *leg {
-	ctx, cancel := context.WithCancel(j.req.Context())
+func (j *journey) setOut(legs chan<- *leg, body *requestBody, why balancer.Reason) *leg {
+	ctx, cancel := context.WithCancelCause(j.req.Context())
 	l := &leg{cancel: cancel}
 	go func() {
 		l.resp, l.err = j.travel(j.req.WithContext(ctx), body, why) //nolint:bodyclose // who takes the leg does
@@ -125,16 +130,16 @@ func (l *leg) failed(config *Config) bool {
 // body.
 func (l *leg) take() (*http.Response, error) {
 	if l.err != nil {
-		l.cancel()
+		l.cancel(nil)
 		return nil, l.err
 	}
 	switch body := l.resp.Body.(type) {
 	case *exchange:
-		body.then = l.cancel
+		body.then = l.release
 	case *upgradedBody:
-		body.exchange.then = l.cancel
+		body.exchange.then = l.release
 	default: // the exchange has ended
-		l.cancel()
+		l.release()
 	}
 	return l.resp, nil
 }
@@ -143,5 +148,7 @@ func (l *leg) discard() {
 	if l.err == nil {
 		drain(l.resp)
 	}
-	l.cancel()
+	l.release()
 }
+
+func (l *leg) release() { l.cancel(nil) }

@@ -70,6 +70,8 @@ func newPool(t *Transport, target discovery.Target) *pool {
 	}
 	// The only error is that of an invalid Config, of which there are no pools.
 	p.balancer, _ = balancer.New(t.config.Balancer, balancer.Hooks{
+		Name:           target.String(),
+		Adapter:        "http",
 		Now:            p.now,
 		Connect:        p.connect,
 		FitnessChanged: func(b *balancer.Backend) { b.Conn().(*backendConn).revival.start() },

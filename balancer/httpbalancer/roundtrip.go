@@ -12,17 +12,16 @@ import (
 
 	"github.com/sidestep-lb/sidestep/balancer"
 	"github.com/sidestep-lb/sidestep/discovery"
-	"github.com/sidestep-lb/sidestep/health"
 )
 
 // A journey is a request with all its attempts.
 type journey struct {
 	// Set at the start and read-only.
 	pool       *pool
-	req        *http.Request // the caller's
-	trace      *Trace        // nil if the caller wants none
-	cookie     string        // the key that the caller is to come back with; empty if it has one
-	repeatable bool          // the request may be sent again though it was sent before
+	req        *http.Request   // the caller's
+	trace      *balancer.Trace // nil if nobody wants one
+	cookie     string          // the key that the caller is to come back with; empty if it has one
+	repeatable bool            // the request may be sent again though it was sent before
 
 	mu       sync.Mutex
 	request  balancer.Request // with the backends that were tried; guarded by mu
@@ -39,7 +38,13 @@ func (p *pool) roundTrip(req *http.Request) (*http.Response, error) {
 	if p.warmer != nil {
 		p.warmer.learn(laneOf(req))
 	}
-	j := &journey{pool: p, req: req, trace: traceFrom(req.Context())}
+	j := &journey{pool: p, req: req, trace: balancer.TraceFrom(req.Context())}
+	if traced := p.transport.config.Traced; traced != nil {
+		if j.trace == nil {
+			j.trace = new(balancer.Trace)
+		}
+		defer func() { traced(req.Context(), j.trace) }()
+	}
 	j.request = p.request(req)
 	j.request.Tried = j.tried[:0]
 	j.setCookie()
@@ -51,16 +56,19 @@ func (p *pool) roundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // travel sends the request to one backend after the other until one answers.
-func (j *journey) travel(req *http.Request, body *requestBody, why Reason) (*http.Response, error) {
+func (j *journey) travel(req *http.Request, body *requestBody, why balancer.Reason) (*http.Response, error) {
 	x, err := j.next(req, final)
 	if err != nil {
 		body.discard()
 		return nil, &requestError{err: err}
 	}
 	for {
-		seen := j.trace.begin(x.endpoint(), why)
+		if why != "" {
+			j.pool.balancer.Retried(why)
+		}
+		seen := j.trace.Begin(x.pick.Backend(), why)
 		resp, err := j.send(x, req, body)
-		j.trace.end(seen, resp, err)
+		j.trace.End(seen, statusOf(resp), err)
 		if err != nil {
 			f := x.fate(req, body, err)
 			if f.unreachable() {
@@ -91,6 +99,13 @@ func (j *journey) travel(req *http.Request, body *requestBody, why Reason) (*htt
 		drain(resp)
 		x, why = again, failed.reason()
 	}
+}
+
+func statusOf(resp *http.Response) int {
+	if resp == nil {
+		return 0
+	}
+	return resp.StatusCode
 }
 
 // next returns an exchange with a backend that has not been tried yet. After an
@@ -145,7 +160,7 @@ func (j *journey) giveUp(x *exchange, req *http.Request) {
 	}
 	x.other.Store(other)
 	if !j.pool.budget.Withdraw(j.pool.now()) || !x.giveUp() {
-		other.end(health.Neutral)
+		other.end()
 	}
 }
 
@@ -155,7 +170,7 @@ func (j *journey) again(x *exchange, req *http.Request, f fate, body *requestBod
 	if f == slow { // which has been paid for
 		other := x.other.Load()
 		if gaveUp(req) || !body.rewind(j.req, false) {
-			other.end(health.Neutral)
+			other.end()
 			return nil, nil
 		}
 		return other, nil

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/sidestep-lb/sidestep/balancer"
 	"github.com/sidestep-lb/sidestep/balancer/httpbalancer"
 )
 
@@ -154,8 +155,8 @@ func TestARequestThatCannotBeSentIsTriedOnceAndHeldAgainstNobody(t *testing.T) {
 			"method":  func(r *http.Request) { r.Method = "BAD METHOD" },
 			"trailer": func(r *http.Request) { r.Trailer = http.Header{"Bad\n": {""}} },
 		} {
-			var trace httpbalancer.Trace
-			req := post(t, "http://quiz.kiada/", newBody("hello")).WithContext(httpbalancer.WithTrace(t.Context(), &trace))
+			var trace balancer.Trace
+			req := post(t, "http://quiz.kiada/", newBody("hello")).WithContext(balancer.WithTrace(t.Context(), &trace))
 			change(req)
 			if resp, err := transport.RoundTrip(req); err == nil {
 				resp.Body.Close()
