@@ -16,9 +16,9 @@ import (
 type Config struct {
 	// Balancer says how to choose among the backends.
 	Balancer balancer.Config
-	// Hedging, if its Percentile is set, sends calls that take long to a second
+	// Hedge, if its Percentile is set, sends calls that take long to a second
 	// backend.
-	Hedging Hedging
+	Hedge Hedge
 	// MaxConnections is how many connections a backend may have. It gets another
 	// one when all that it has carry StreamsPerConnection requests, and gives it
 	// back when it has not been needed for a minute. The default is 1: requests
@@ -63,7 +63,7 @@ func (c *Config) validate() error {
 	case c.ReportPeriod < 0:
 		return fail("ReportPeriod", c.ReportPeriod, "is negative")
 	}
-	if err := c.Hedging.validate(); err != nil {
+	if err := c.Hedge.validate(); err != nil {
 		return err
 	}
 	return c.forPolicy().validate()

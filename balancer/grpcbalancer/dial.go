@@ -49,7 +49,7 @@ func DialOptions(config balancer.Config) []grpc.DialOption {
 // scheme. grpc.WithResolvers(resolver.NewBuilder(...)), before or after these,
 // replaces it, for example to use another source.
 func (c Config) DialOptions() []grpc.DialOption {
-	calls := &interceptors{hedger: newHedger(c.Hedging), traced: c.Traced}
+	calls := &interceptors{hedger: newHedger(c.Hedge), traced: c.Traced}
 	options := []grpc.DialOption{
 		grpc.WithDefaultServiceConfig(c.serviceConfig()),
 		grpc.WithChainUnaryInterceptor(calls.unary),

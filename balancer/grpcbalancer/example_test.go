@@ -131,7 +131,7 @@ func ExampleConfig() {
 
 	config := grpcbalancer.Config{
 		Balancer: balancer.Config{Policy: balancer.LeastRequest},
-		Hedging: grpcbalancer.Hedging{
+		Hedge: grpcbalancer.Hedge{
 			Percentile: 95,
 			Methods:    func(method string) bool { return method == healthpb.Health_Check_FullMethodName },
 		},

@@ -16,12 +16,12 @@ import (
 	"github.com/sidestep-lb/sidestep/health"
 )
 
-// Hedging sends a unary call a second time, to another backend, when the answer
+// Hedge sends a unary call a second time, to another backend, when the answer
 // takes longer than it nearly always does, and takes the answer that comes
 // first (what gRFC A6 calls hedging, and grpc-go lacks). It cuts the longest of
 // the latencies at the price of a few more requests, and is for methods that may
 // be executed twice. The zero value is no hedging.
-type Hedging struct {
+type Hedge struct {
 	// Percentile says when: after the time that so many percent of the calls of
 	// the method took lately, a millisecond at least. 95 and 99 are usual, and 0 is
 	// none. Nothing is hedged before a hundred calls have been made.
@@ -31,33 +31,33 @@ type Hedging struct {
 	Methods func(fullMethod string) bool
 }
 
-func (h Hedging) validate() error {
+func (h Hedge) validate() error {
 	switch {
 	case h.Percentile == 0:
 		return nil
 	case !(h.Percentile > 0 && h.Percentile < 100):
-		return fmt.Errorf("grpcbalancer config: Hedging.Percentile: %v is not between 0 and 100", h.Percentile)
+		return fmt.Errorf("grpcbalancer config: Hedge.Percentile: %v is not between 0 and 100", h.Percentile)
 	case h.Methods == nil:
-		return fmt.Errorf("grpcbalancer config: Hedging.Methods: it has to say which methods may be executed twice")
+		return fmt.Errorf("grpcbalancer config: Hedge.Methods: it has to say which methods may be executed twice")
 	}
 	return nil
 }
 
-// A hedger is what a Hedging needs in the life of a channel.
+// A hedger is what a Hedge needs in the life of a channel.
 type hedger struct {
 	// Set at the start and read-only.
-	Hedging
+	Hedge
 	start  time.Time
 	budget *health.Budget // for hedges and gRPC's own retries, though it cannot refuse those
 
 	timers sync.Map // *health.HedgeTimer by method
 }
 
-func newHedger(h Hedging) *hedger {
+func newHedger(h Hedge) *hedger {
 	if h.Percentile == 0 {
 		return nil
 	}
-	return &hedger{Hedging: h, start: time.Now(), budget: health.NewBudget(0)}
+	return &hedger{Hedge: h, start: time.Now(), budget: health.NewBudget(0)}
 }
 
 func (h *hedger) now() int64 { return int64(time.Since(h.start)) }

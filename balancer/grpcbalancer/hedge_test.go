@@ -26,7 +26,7 @@ func isWho(method string) bool { return method == "/quiz.Quiz/Who" }
 // when to send them.
 func dialHedged(t *testing.T, methods func(string) bool, pods ...*pod) *grpc.ClientConn {
 	t.Helper()
-	config := grpcbalancer.Config{Balancer: roundRobin, Hedging: grpcbalancer.Hedging{Percentile: 90, Methods: methods}}
+	config := grpcbalancer.Config{Balancer: roundRobin, Hedge: grpcbalancer.Hedge{Percentile: 90, Methods: methods}}
 	conn := newClient(t, quiz, append(config.DialOptions(),
 		grpc.WithResolvers(resolver.NewBuilder("k8s", resolver.Config{Source: newSource(endpoints(pods...)...)})),
 		grpc.WithTransportCredentials(insecure.NewCredentials()))...)
@@ -133,7 +133,7 @@ func TestARequestThatIsWrongIsNotSentTwice(t *testing.T) {
 	wrong := func(p *pod) { p.code = codes.InvalidArgument }
 	slow := func(p *pod) { p.delay = 100 * time.Millisecond }
 	a, b := startPod(t, "a", wrong, slow), startPod(t, "b", wrong, slow)
-	config := grpcbalancer.Config{Balancer: roundRobin, Hedging: grpcbalancer.Hedging{Percentile: 99, Methods: isWho}}
+	config := grpcbalancer.Config{Balancer: roundRobin, Hedge: grpcbalancer.Hedge{Percentile: 99, Methods: isWho}}
 	conn := newClient(t, quiz, append(config.DialOptions(),
 		grpc.WithResolvers(resolver.NewBuilder("k8s", resolver.Config{Source: newSource(endpoints(a, b)...)})),
 		grpc.WithTransportCredentials(insecure.NewCredentials()))...)
@@ -161,7 +161,7 @@ func TestThereIsNoHedgeToTheSamePod(t *testing.T) {
 
 func TestThePodThatWasOvertakenCountsAsSlow(t *testing.T) {
 	a, b, c := startPod(t, "a"), startPod(t, "b"), startPod(t, "c")
-	config := grpcbalancer.Config{Balancer: balancer.Config{SlowStart: -1}, Hedging: grpcbalancer.Hedging{Percentile: 90, Methods: isWho}}
+	config := grpcbalancer.Config{Balancer: balancer.Config{SlowStart: -1}, Hedge: grpcbalancer.Hedge{Percentile: 90, Methods: isWho}}
 	conn := newClient(t, quiz, append(config.DialOptions(),
 		grpc.WithResolvers(resolver.NewBuilder("k8s", resolver.Config{Source: newSource(endpoints(a, b, c)...)})),
 		grpc.WithTransportCredentials(insecure.NewCredentials()))...)
@@ -177,13 +177,13 @@ func TestThePodThatWasOvertakenCountsAsSlow(t *testing.T) {
 	}
 }
 
-func TestImpossibleHedgingIsAnErrorOfNewClientThatNamesTheField(t *testing.T) {
-	for want, hedging := range map[string]grpcbalancer.Hedging{
-		"Hedging.Percentile: 100": {Percentile: 100, Methods: isWho},
-		"Hedging.Percentile: -1":  {Percentile: -1, Methods: isWho},
-		"Hedging.Methods":         {Percentile: 95},
+func TestAnImpossibleHedgeIsAnErrorOfNewClientThatNamesTheField(t *testing.T) {
+	for want, hedge := range map[string]grpcbalancer.Hedge{
+		"Hedge.Percentile: 100": {Percentile: 100, Methods: isWho},
+		"Hedge.Percentile: -1":  {Percentile: -1, Methods: isWho},
+		"Hedge.Methods":         {Percentile: 95},
 	} {
-		_, err := grpc.NewClient(quiz, append(grpcbalancer.Config{Hedging: hedging}.DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+		_, err := grpc.NewClient(quiz, append(grpcbalancer.Config{Hedge: hedge}.DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want it to say %q", err, want)
 		}
