@@ -14,7 +14,7 @@
 //
 //	sidestep.discovery.endpoints          {endpoint}     gauge      state (ready, serving, not_ready), zone
 //	sidestep.discovery.age                s              gauge      since the last successful read
-//	sidestep.discovery.stale              1              gauge      1 while the endpoints are kept through a failure
+//	sidestep.discovery.stale              {target}       gauge      1 while the endpoints are kept through a failure
 //	sidestep.discovery.updates            {update}       counter    successful reads
 //	sidestep.discovery.errors             {error}        counter    error.type (forbidden, unavailable, timeout, other)
 //	sidestep.balancer.backends            {backend}      gauge      adapter, state (fit, warming, ejected, sick, unreachable), zone

@@ -80,7 +80,7 @@ func (r *reporter) makeAll() error {
 		return made
 	}
 	r.endpoints = gauge("sidestep.discovery.endpoints", "{endpoint}", "Endpoints of a target, by state and zone.")
-	r.stale = gauge("sidestep.discovery.stale", "1", "1 while the endpoints of a target are kept through a failure of discovery, else 0.")
+	r.stale = gauge("sidestep.discovery.stale", "{target}", "1 while the endpoints of a target are kept through a failure of discovery, else 0.")
 	r.updates = counter("sidestep.discovery.updates", "{update}", "Successful reads of the endpoints of a target.")
 	r.errors = counter("sidestep.discovery.errors", "{error}", "Reads of the endpoints of a target that failed.")
 	r.backends = gauge("sidestep.balancer.backends", "{backend}", "Backends of a target, by state and zone.")
