@@ -25,7 +25,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.target, "target", "quiz.kiada:grpc", "`name` of the Service: SERVICE.NAMESPACE:PORT for gRPC, a URL for HTTP")
 	flag.StringVar(&o.protocol, "protocol", "grpc", "grpc, http, h2c or https")
-	flag.StringVar(&o.via, "via", "k8s", "k8s, api (k8s without its fall-back to DNS), headless, dns (gRPC only) or clusterip")
+	flag.StringVar(&o.via, "via", "k8s", "k8s, api (k8s without its fall-back to DNS), headless, static (gRPC only), dns (gRPC only) or clusterip")
 	flag.StringVar(&o.policy, "policy", "round_robin", "sidestep's load-balancing policy")
 	flag.StringVar(&o.method, "method", "GET", "of HTTP requests: GET, or POST, whose body can be sent only once")
 	flag.StringVar(&o.ca, "ca", "", "`file` with the certificates that https trusts; empty: the system's")

@@ -41,7 +41,7 @@ func (o options) way() (*load.Way, error) {
 
 func (o options) grpc(config balancer.Config) (*load.Way, error) {
 	switch o.via {
-	case "k8s", "headless":
+	case "k8s", "headless", "static":
 		return load.GRPC(o.via+":///"+o.target, grpcbalancer.DialOptions(config)...)
 	case "api":
 		return load.GRPC("k8s:///"+o.target, append(grpcbalancer.DialOptions(config),
@@ -51,7 +51,7 @@ func (o options) grpc(config balancer.Config) (*load.Way, error) {
 	case "clusterip":
 		return load.GRPC("passthrough:///" + o.target)
 	}
-	return nil, fmt.Errorf("-via %q: no such way for gRPC; there are k8s, api, headless, dns and clusterip", o.via)
+	return nil, fmt.Errorf("-via %q: no such way for gRPC; there are k8s, api, headless, static, dns and clusterip", o.via)
 }
 
 func (o options) http(config balancer.Config, base *http.Transport) (*load.Way, error) {
