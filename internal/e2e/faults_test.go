@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"fmt"
-	"math"
 	"net/url"
 	"testing"
 	"time"
@@ -24,12 +23,16 @@ const (
 	// slow one takes, and long enough for the machine's noise to be small beside
 	// it.
 	serviceTime = 10 * time.Millisecond
-	// quiet is by how much the p99 of the control may change in a scene that
-	// judges the p99 of others. Otherwise the scene is played again, up to
-	// maxAttempts times in all, and the attempt with the least change counts.
-	quiet       = 1.05
+	// quiet is the noise that there may be in a scene that judges latencies.
+	// Beyond it something else disturbs the machine, and the scene is played again,
+	// up to maxAttempts times in all; the attempt with the least noise counts.
+	quiet       = 1.5
 	maxAttempts = 3
 )
+
+// repeats is how many scenes may still be played again, so that a machine that
+// is never quiet does not keep the tests for ever.
+var repeats = 6
 
 func (c contest) podIsSlow(t *testing.T) {
 	cl := needCluster(t)
@@ -39,7 +42,7 @@ func (c contest) podIsSlow(t *testing.T) {
 	})
 }
 
-func (c contest) podFailsFast(t *testing.T) {
+func (c contest) podFails(t *testing.T) {
 	cl := needCluster(t)
 	c.judge(t, cl, "one pod fails at once", func(victim string) func() {
 		cl.turn(t, victim, url.Values{"fail": {"1"}, "delay": {"0s"}})
@@ -97,7 +100,7 @@ func (c contest) endure(t *testing.T, cl *cluster, fault func(victim string) (he
 	pods := cl.pods(t)
 	cl.turnAll(t, url.Values{"delay": {serviceTime.String()}})
 	t.Cleanup(func() { cl.turnAll(t, url.Values{"delay": {"0s"}, "fail": {"0"}}) })
-	load := c.start(t, cl, c.ways, rate, pods[1:]...)
+	load := c.start(t, cl, c.ways, c.rate, pods[1:]...)
 	time.Sleep(healthyFor)
 	tr := trial{victim: pods[0].Metadata.Name, broken: time.Now()}
 	heal := fault(tr.victim)
@@ -112,20 +115,26 @@ func (c contest) endure(t *testing.T, cl *cluster, fault func(victim string) (he
 // judge plays a scene until it went undisturbed.
 func (c contest) judge(t *testing.T, cl *cluster, scene string, fault func(victim string) (heal func())) {
 	t.Helper()
+	restore := cl.rightOfWay(t)
+	defer restore()
 	best := c.endure(t, cl, fault)
-	for attempt := 2; attempt <= maxAttempts && best.noise() > quiet; attempt++ {
-		t.Logf("the p99 of healthy pods alone changed by %.2f: once more", best.noise())
+	for attempt := 2; attempt <= maxAttempts && best.noise() > quiet && repeats > 0; attempt++ {
+		repeats--
+		t.Logf("noise %.2f: the machine is disturbed; once more", best.noise())
 		if another := c.endure(t, cl, fault); another.noise() < best.noise() {
 			best = another
 		}
 	}
+	t.Logf("noise %.2f", best.noise())
 	c.show(t, scene, best, true)
 }
 
-// noise is how many times larger or smaller the p99 of the control became.
+// noise is the p99 of the control at its worst, in service times, multiplied by
+// how many times it became larger or smaller.
 func (tr trial) noise() float64 {
-	times := tr.times(tr.results[len(tr.results)-1])
-	return math.Max(times, 1/math.Max(times, 0.001))
+	before, after := tr.latencies(tr.results[len(tr.results)-1])
+	worst, best := max(before.P99, after.P99), max(min(before.P99, after.P99), 0.001)
+	return worst / float64(serviceTime.Milliseconds()) * worst / best
 }
 
 // latencies returns those before the fault, and those with the fault, once there
@@ -137,25 +146,24 @@ func (tr trial) latencies(r *result.Result) (healthy, broken result.Latency) {
 // times returns how many times as large the p99 became.
 func (tr trial) times(r *result.Result) float64 {
 	healthy, broken := tr.latencies(r)
-	return broken.P99 / math.Max(healthy.P99, 0.001)
+	return broken.P99 / max(healthy.P99, 0.001)
 }
 
 // show adds the rows of a scene.
 func (c contest) show(t *testing.T, scene string, tr trial, judged bool) {
 	t.Helper()
 	explain(t, c.ways, tr.results)
-	c.addFailed(t, scene, 0.5, c.ways, tr.results, func(r *result.Result) string {
-		pods, _ := r.Between(tr.broken.Add(-healthyFor), tr.broken)
-		sum := 0
-		for _, n := range pods {
-			sum += n
+	c.failed(t, scene, 0.5, c.ways, tr.results, func(w way, r *result.Result) string {
+		if w.via != "clusterip" { // it is a matter of luck where its connections lead
+			return ""
 		}
-		return fmt.Sprintf(" (%d %% were its pod's)", 100*pods[tr.victim]/max(sum, 1))
+		pods, _ := r.Between(tr.broken.Add(-healthyFor), tr.broken)
+		return fmt.Sprintf(" (%d %% were this pod's)", 100*pods[tr.victim]/max(sum(pods), 1))
 	})
-	c.report.add(t, scene+": p50, p99, p99.9 before, ms", "", c.ways, each(c.ways, tr.results, func(_ way, r *result.Result) measure {
+	c.row(t, scene+": p50, p99, p99.9 before, ms", c.ways, tr.results, func(_ way, r *result.Result) string {
 		healthy, _ := tr.latencies(r)
-		return measure{text: percentiles(healthy)}
-	}))
+		return percentiles(healthy)
+	})
 	target := ""
 	if judged {
 		target = "p99 <= 1.1x"
@@ -165,5 +173,5 @@ func (c contest) show(t *testing.T, scene string, tr trial, judged bool) {
 		times := tr.times(r)
 		return measure{value: times, text: fmt.Sprintf("%s, %.2fx", percentiles(broken), times), wanted: 1.1, fatal: 3, judged: judged}
 	}))
-	c.addConnections(t, scene, c.ways, tr.results)
+	c.connections(t, scene, c.ways, tr.results)
 }

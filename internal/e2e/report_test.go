@@ -109,12 +109,15 @@ func (m measure) and(n int, what string) measure {
 	return m
 }
 
-// explain logs why requests failed.
+// explain logs why requests failed, and how well the clients kept their time.
 func explain(t *testing.T, of []way, results []*result.Result) {
 	t.Helper()
+	late := 0.0
 	for i, r := range results {
 		for kind, k := range r.Kinds {
 			t.Logf("%s: %d of %d failed: %s, first: %s", of[i].title, k.Count, r.Requests, kind, k.First)
 		}
+		late = max(late, r.LateBetween(r.Started, r.Ended))
 	}
+	t.Logf("requests were sent up to %.0f ms late", late)
 }

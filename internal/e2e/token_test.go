@@ -35,7 +35,6 @@ func TestTokenThatEndsFailsNoRequest(t *testing.T) {
 		of[i].via = "api" // DNS must not help out
 		pods = append(pods, withTokenOf(clientPod(t, c, of[i], "client", rate), "client-token"))
 	}
-	slices := watchSlices(t, c)
 	load := runClients(t, c, of, pods)
 
 	second := c.tokenFor(t, "life-2")
@@ -55,8 +54,7 @@ func TestTokenThatEndsFailsNoRequest(t *testing.T) {
 		t.Fatal("the first token is still good, or the second is not")
 	}
 
-	// The watch of the slices did not survive either.
-	slices = watchSlices(t, c)
+	slices := watchSlices(t, c)
 	old := c.pods(t)
 	changed := time.Now()
 	c.scale(t, 4)
@@ -76,7 +74,7 @@ func TestTokenThatEndsFailsNoRequest(t *testing.T) {
 		}
 		return within(served.First.Sub(ready), time.Second).and(r.Failed, "failed")
 	}))
-	theReport.add(t, "and last request to a pod that is not ready any more", "<= 0.2 s", of, each(of, results, func(w way, r *result.Result) measure {
+	theReport.add(t, "token replaced, old one refused: last request to a pod not ready", "<= 0.2 s", of, each(of, results, func(w way, r *result.Result) measure {
 		left := slices.when(t, "pod not ready", w.service, turned, podReady(old[0].Metadata.Name, false))
 		return within(r.Pods[old[0].Metadata.Name].Last.Sub(left), 200*time.Millisecond)
 	}))

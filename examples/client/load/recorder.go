@@ -95,11 +95,18 @@ func (r *recorder) addFailure(o outcome) result.Kind {
 	return kind
 }
 
+func (r *recorder) opened() int { return int(r.connections.opened.Load()) }
+
+func (r *recorder) cpuUsed() float64 { return (cpuTime() - r.cpu).Seconds() }
+
 // moment is called with mu held.
 func (r *recorder) moment(t time.Time) *result.Moment {
 	i := int(t.Sub(r.started) / result.Resolution)
 	for len(r.timeline) <= i {
-		r.timeline = append(r.timeline, result.Moment{Time: r.started.Add(time.Duration(len(r.timeline)) * result.Resolution)})
+		r.timeline = append(r.timeline, result.Moment{
+			Time:        r.started.Add(time.Duration(len(r.timeline)) * result.Resolution),
+			Connections: r.opened(), CPU: r.cpuUsed(),
+		})
 	}
 	return &r.timeline[i]
 }
@@ -119,8 +126,8 @@ func (r *recorder) result(ended time.Time) result.Result {
 		Latency:  percentiles(r.latencies),
 		Failures: slices.Clone(r.failures),
 
-		Connections: int(r.connections.opened.Load()),
-		CPU:         (cpuTime() - r.cpu).Seconds(),
+		Connections: r.opened(),
+		CPU:         r.cpuUsed(),
 	}
 	if length := ended.Sub(r.started); length > 0 {
 		res.Rate = float64(r.requests) / length.Seconds()

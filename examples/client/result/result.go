@@ -95,6 +95,10 @@ type Moment struct {
 	Time   time.Time      `json:"t"`
 	Pods   map[string]int `json:"pods,omitempty"`
 	Failed int            `json:"failed,omitempty"`
+	// Connections and CPU are those of the Result, as they were when the
+	// first request of the moment had ended.
+	Connections int     `json:"connections"`
+	CPU         float64 `json:"cpu"`
 	// Late is by how many milliseconds at most a request was sent after it was
 	// due: the client's own fault, or that of its machine.
 	Late float64 `json:"late"`
@@ -122,6 +126,17 @@ func (r *Result) LatencyBetween(from, to time.Time) Latency {
 		latencies = append(latencies, m.Latencies...)
 	}
 	return Percentiles(latencies)
+}
+
+// At returns the last moment that began before a time.
+func (r *Result) At(t time.Time) Moment {
+	var last Moment
+	for _, m := range r.Timeline {
+		if m.Time.Before(t) {
+			last = m
+		}
+	}
+	return last
 }
 
 // LateBetween returns how late the client sent requests, in milliseconds, at
