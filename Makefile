@@ -45,7 +45,7 @@ quickstart: ## see it work, with nothing but Go
 
 .PHONY: e2e
 e2e: ## run the end-to-end tests on the cluster that the environment names
-	go test -count=1 -v -timeout 30m ./internal/e2e
+	go test -count=1 -v -timeout 60m ./internal/e2e
 
 .PHONY: ci
 ci: ## all of what must hold before a merge

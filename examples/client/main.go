@@ -12,64 +12,32 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
 	"flag"
-	"fmt"
-	"io"
 	"log"
-	"net/http"
-	"os"
-	"os/signal"
-	"syscall"
-	"time"
+
+	"github.com/sidestep-lb/sidestep/examples/client/load"
+	"github.com/sidestep-lb/sidestep/examples/client/result"
 )
 
 func main() {
-	target := flag.String("target", "quiz.kiada:grpc", "`name` of the Service: SERVICE.NAMESPACE:PORT for gRPC, a URL for HTTP")
-	protocol := flag.String("protocol", "grpc", "grpc or http")
-	via := flag.String("via", "k8s", "k8s, api (k8s without its fall-back to DNS), headless, dns (gRPC only) or clusterip")
-	policy := flag.String("policy", "round_robin", "sidestep's load-balancing policy")
-	rate := flag.Float64("rate", 200, "requests per second")
-	length := flag.Duration("length", 20*time.Second, "how long to send requests")
-	listen := flag.String("listen", "", "`address` of an HTTP server that gives the result so far at /result; empty: none")
-	timeout := flag.Duration("timeout", 2*time.Second, "how long a request may take")
+	var program load.Program
+	program.AddFlags(flag.CommandLine)
+	var o options
+	flag.StringVar(&o.target, "target", "quiz.kiada:grpc", "`name` of the Service: SERVICE.NAMESPACE:PORT for gRPC, a URL for HTTP")
+	flag.StringVar(&o.protocol, "protocol", "grpc", "grpc, http, h2c or https")
+	flag.StringVar(&o.via, "via", "k8s", "k8s, api (k8s without its fall-back to DNS), headless, static (gRPC only), dns (gRPC only) or clusterip")
+	flag.StringVar(&o.policy, "policy", "round_robin", "sidestep's load-balancing policy")
+	flag.StringVar(&o.method, "method", "GET", "of HTTP requests: GET, or POST, whose body can be sent only once")
+	flag.StringVar(&o.ca, "ca", "", "`file` with the certificates that https trusts; empty: the system's")
 	flag.Parse()
-	if !(*rate > 0 && *rate <= 1e6) {
-		log.Fatalf("-rate %v: not between 0 and a million", *rate)
-	}
 
-	ask, stop, err := dial(*protocol, *via, *target, *policy)
+	way, err := o.way()
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer stop()
-	load := newLoad(ask, *rate, *timeout)
-	report := func(out io.Writer, ended time.Time) error {
-		r := load.result(ended)
-		r.Target, r.Protocol, r.Via, r.Policy, r.Wanted = *target, *protocol, *via, *policy, *rate
-		return json.NewEncoder(out).Encode(r)
+	err = program.Run(way, result.Result{Target: o.target, Protocol: o.protocol, Via: o.via, Policy: o.policy})
+	way.Close()
+	if err != nil {
+		log.Fatal(err)
 	}
-	if *listen != "" {
-		go serve(*listen, report)
-	}
-	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	defer cancel()
-	fmt.Fprintln(os.Stderr, "ready")
-	ended := load.run(ctx, *length)
-	if err := report(os.Stdout, ended); err != nil {
-		log.Print(err)
-	}
-}
-
-// serve answers GET /result with the result so far, for as long as the program
-// runs.
-func serve(addr string, report func(io.Writer, time.Time) error) {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /result", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_ = report(w, time.Now()) // whoever asked may have gone
-	})
-	server := http.Server{Addr: addr, Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-	log.Fatal(server.ListenAndServe())
 }

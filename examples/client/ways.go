@@ -1,89 +1,102 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
-	"io"
 	"net/http"
+	"os"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/sidestep-lb/sidestep/balancer"
 	"github.com/sidestep-lb/sidestep/balancer/grpcbalancer"
 	"github.com/sidestep-lb/sidestep/balancer/httpbalancer"
 	"github.com/sidestep-lb/sidestep/discovery/dns"
 	"github.com/sidestep-lb/sidestep/discovery/kube"
-	"github.com/sidestep-lb/sidestep/examples/quiz"
+	"github.com/sidestep-lb/sidestep/examples/client/load"
 	"github.com/sidestep-lb/sidestep/resolver"
 )
 
-// dial returns what sends requests to target by the given way, and what ends it.
-func dial(protocol, via, target, policy string) (ask, func(), error) {
-	config := balancer.Config{Policy: policy}
+// options say which way requests go.
+type options struct {
+	target, protocol, via, policy string
+	method, ca                    string // of HTTP
+}
+
+func (o options) way() (*load.Way, error) {
+	config := balancer.Config{Policy: o.policy}
 	if err := config.Validate(); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	switch protocol + " " + via {
-	case "grpc k8s", "grpc headless":
-		return askGRPC(via+":///"+target, grpcbalancer.DialOptions(config)...)
-	case "grpc api": // k8s without its fall-back
-		return askGRPC("k8s:///"+target, append(grpcbalancer.DialOptions(config),
-			grpc.WithResolvers(resolver.NewBuilder("k8s", resolver.Config{Source: kube.InCluster()})))...)
-	case "grpc dns":
-		return askGRPC("dns:///"+target, grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"round_robin":{}}]}`))
-	case "grpc clusterip":
-		return askGRPC("passthrough:///" + target)
-	case "http k8s":
-		return askSidestep(httpbalancer.New(httpbalancer.Config{Balancer: config}), target)
-	case "http api":
-		return askSidestep(httpbalancer.New(httpbalancer.Config{Balancer: config, Source: kube.InCluster()}), target)
-	case "http headless":
-		return askSidestep(httpbalancer.New(httpbalancer.Config{Balancer: config, Source: dns.System()}), target)
-	case "http clusterip":
-		return askHTTP(http.DefaultClient, target), http.DefaultClient.CloseIdleConnections, nil
+	if o.protocol == "grpc" {
+		return o.grpc(config)
 	}
-	return nil, nil, fmt.Errorf("-protocol %q -via %q: no such way; there are grpc via k8s, api, headless, dns and clusterip, and http via k8s, api, headless and clusterip", protocol, via)
-}
-
-func askGRPC(target string, opts ...grpc.DialOption) (ask, func(), error) {
-	conn, err := grpc.NewClient(target, append(opts, grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+	base, err := o.transport()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return func(ctx context.Context) (string, error) {
-		answer, err := quiz.Ask(ctx, conn)
-		return answer.Pod, err
-	}, func() { conn.Close() }, nil
+	return o.http(config, base)
 }
 
-func askSidestep(transport *httpbalancer.Transport, target string) (ask, func(), error) {
-	return askHTTP(&http.Client{Transport: transport}, target), func() { transport.Close() }, nil
+func (o options) grpc(config balancer.Config) (*load.Way, error) {
+	switch o.via {
+	case "k8s", "headless", "static":
+		return load.GRPC(o.via+":///"+o.target, grpcbalancer.DialOptions(config)...)
+	case "api":
+		return load.GRPC("k8s:///"+o.target, append(grpcbalancer.DialOptions(config),
+			grpc.WithResolvers(resolver.NewBuilder("k8s", resolver.Config{Source: kube.InCluster()})))...)
+	case "dns":
+		return load.GRPC("dns:///"+o.target, grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"round_robin":{}}]}`))
+	case "clusterip":
+		return load.GRPC("passthrough:///" + o.target)
+	}
+	return nil, fmt.Errorf("-via %q: no such way for gRPC; there are k8s, api, headless, static, dns and clusterip", o.via)
 }
 
-func askHTTP(client *http.Client, target string) ask {
-	return func(ctx context.Context) (string, error) {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, target, http.NoBody)
-		if err != nil {
-			return "", err
-		}
-		response, err := client.Do(request)
-		if err != nil {
-			return "", err
-		}
-		defer response.Body.Close()
-		body, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
-		if err != nil {
-			return "", fmt.Errorf("read the answer: %w", err)
-		}
-		if response.StatusCode != http.StatusOK {
-			return "", &statusError{response.StatusCode, string(body)}
-		}
-		var answer quiz.Answer
-		if err := json.Unmarshal(body, &answer); err != nil {
-			return "", fmt.Errorf("parse the answer: %w", err)
-		}
-		return answer.Pod, nil
+func (o options) http(config balancer.Config, base *http.Transport) (*load.Way, error) {
+	ours := httpbalancer.Config{Balancer: config}
+	switch o.via {
+	case "k8s":
+	case "api":
+		ours.Source = kube.InCluster()
+	case "headless":
+		ours.Source = dns.System()
+	case "clusterip":
+		return load.HTTP(base, o.method, o.target), nil
+	default:
+		return nil, fmt.Errorf("-via %q: no such way for HTTP; there are k8s, api, headless and clusterip", o.via)
 	}
+	base.DialContext = nil // sidestep's own knows that pods are near
+	ours.Base = base
+	transport := httpbalancer.New(ours)
+	way := load.HTTP(transport, o.method, o.target)
+	way.Close = func() { transport.Close() }
+	return way, nil
+}
+
+// transport returns http.DefaultTransport for the protocol.
+func (o options) transport() (*http.Transport, error) {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	switch o.protocol {
+	case "http":
+	case "h2c":
+		t.Protocols = new(http.Protocols)
+		t.Protocols.SetUnencryptedHTTP2(true)
+	case "https":
+		if o.ca == "" {
+			return t, nil
+		}
+		certificates, err := os.ReadFile(o.ca)
+		if err != nil {
+			return nil, fmt.Errorf("-ca: %w", err)
+		}
+		t.TLSClientConfig = &tls.Config{RootCAs: x509.NewCertPool()}
+		if !t.TLSClientConfig.RootCAs.AppendCertsFromPEM(certificates) {
+			return nil, fmt.Errorf("-ca: %s holds no certificate", o.ca)
+		}
+	default:
+		return nil, fmt.Errorf("-protocol %q: unknown; there are grpc, http, h2c and https", o.protocol)
+	}
+	return t, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -14,16 +15,18 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
 	"github.com/sidestep-lb/sidestep/examples/quiz"
 )
 
-// A server is one pod: its two servers and its knobs.
+// A server is one pod: its servers and its knobs.
 type server struct {
 	pod    string
 	http   *http.Server
 	grpc   *grpc.Server
+	aged   *grpc.Server // ends connections of some age
 	health *health.Server
 
 	mu       sync.Mutex
@@ -32,35 +35,56 @@ type server struct {
 	death    *time.Timer // guarded by mu; nil while no death is set
 }
 
-func newServer(pod string, k knobs) *server {
-	s := &server{pod: pod, knobs: k, grpc: grpc.NewServer(), health: health.NewServer()}
-	quiz.Register(s.grpc, s)
-	healthpb.RegisterHealthServer(s.grpc, s.health)
+func newServer(pod string, k knobs, maxAge time.Duration) *server {
+	s := &server{
+		pod: pod, knobs: k, health: health.NewServer(),
+		grpc: grpc.NewServer(),
+		aged: grpc.NewServer(grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: maxAge})),
+	}
+	for _, registrar := range []*grpc.Server{s.grpc, s.aged} {
+		quiz.Register(registrar, s)
+		healthpb.RegisterHealthServer(registrar, s.health)
+	}
 	s.reportHealth(k.Ready)
 
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /questions", s.serveQuestion)
+	mux.HandleFunc("POST /questions", s.serveQuestion)
 	mux.HandleFunc("GET /readyz", s.serveReady)
 	mux.HandleFunc("GET /knobs", s.serveKnobs)
 	mux.HandleFunc("POST /knobs", s.serveKnobs)
-	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, Protocols: new(http.Protocols)}
+	s.http.Protocols.SetHTTP1(true)
+	s.http.Protocols.SetHTTP2(true)
+	s.http.Protocols.SetUnencryptedHTTP2(true)
 	return s
 }
 
-// serve starts both servers. The channel receives the error of one that ends
-// by itself.
-func (s *server) serve(httpListener, grpcListener net.Listener) <-chan error {
-	failed := make(chan error, 2)
-	go func() {
-		if err := s.http.Serve(httpListener); !errors.Is(err, http.ErrServerClosed) {
-			failed <- err
+// listeners are the ports of a server. Those that are nil are not served.
+type listeners struct {
+	http, https, grpc, aged net.Listener
+
+	certificate, key string // files, for https
+}
+
+// serve starts the servers. The channel receives the error of one that ends by
+// itself.
+func (s *server) serve(l listeners) <-chan error {
+	failed := make(chan error, 4)
+	start := func(l net.Listener, serve func() error) {
+		if l == nil {
+			return
 		}
-	}()
-	go func() {
-		if err := s.grpc.Serve(grpcListener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
-			failed <- err
-		}
-	}()
+		go func() {
+			if err := serve(); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, grpc.ErrServerStopped) {
+				failed <- err
+			}
+		}()
+	}
+	start(l.http, func() error { return s.http.Serve(l.http) })
+	start(l.https, func() error { return s.http.ServeTLS(l.https, l.certificate, l.key) })
+	start(l.grpc, func() error { return s.grpc.Serve(l.grpc) })
+	start(l.aged, func() error { return s.aged.Serve(l.aged) })
 	return failed
 }
 
@@ -81,19 +105,22 @@ func (s *server) stop(limit time.Duration) {
 			s.http.Close()
 		}
 	})
-	drained.Go(func() {
-		cut := context.AfterFunc(ctx, s.grpc.Stop)
-		s.grpc.GracefulStop()
-		cut()
-	})
+	for _, server := range []*grpc.Server{s.grpc, s.aged} {
+		drained.Go(func() {
+			cut := context.AfterFunc(ctx, server.Stop)
+			server.GracefulStop()
+			cut()
+		})
+	}
 	drained.Wait()
 }
 
-// kill ends both servers and all their connections at once, as SIGKILL would,
+// kill ends the servers and all their connections at once, as SIGKILL would,
 // but leaves the process, so that the container is not started again.
 func (s *server) kill() {
 	s.http.Close()
 	s.grpc.Stop()
+	s.aged.Stop()
 }
 
 // Question implements quiz.Server.
@@ -117,6 +144,9 @@ func (s *server) Question(ctx context.Context) (quiz.Answer, error) {
 }
 
 func (s *server) serveQuestion(w http.ResponseWriter, r *http.Request) {
+	if _, err := io.Copy(io.Discard, r.Body); err != nil {
+		return // the client has gone
+	}
 	answer, err := s.Question(r.Context())
 	code := http.StatusOK
 	if err != nil {

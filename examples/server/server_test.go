@@ -35,9 +35,9 @@ type pod struct {
 
 func startPod(t *testing.T, k knobs) pod {
 	t.Helper()
-	s := newServer("quiz-0", k)
+	s := newServer("quiz-0", k, time.Second)
 	httpListener, grpcListener := listen(t), listen(t)
-	served := s.serve(httpListener, grpcListener)
+	served := s.serve(listeners{http: httpListener, grpc: grpcListener})
 	conn, err := grpc.NewClient(grpcListener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)

@@ -102,7 +102,7 @@ func TestAPIServerThatRestartsAgainAndAgainFailsNoRequest(t *testing.T) {
 	began := time.Now()
 	for range 10 {
 		for _, line := range []string{c.stopAPI, c.startAPI} {
-			if err := command(line); err != nil {
+			if _, err := command(line); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -11,7 +11,7 @@ import (
 	"github.com/sidestep-lb/sidestep/examples/client/result"
 )
 
-const rate = 200 // requests per second, each way
+const rate = 200 // requests per second, each way, unless a scene says otherwise
 
 // warmUp is how long the clients run before a scene begins.
 const warmUp = 3 * time.Second
@@ -23,30 +23,55 @@ type way struct {
 	service       string // the Service on which it looks
 	target        string // with %s where the name of the Service stands
 	policy        string // of sidestep's; round_robin if there is none, which shows best who is in rotation
+	method        string // of HTTP; GET if there is none
+	program       string // what asks; client if there is none
+	sidecar       bool   // whether there is a proxy beside the client
 }
 
-// ways are the columns of the table. The first four are sidestep's.
+// ways are the columns of the first table. The first four are sidestep's.
 var ways = []way{
-	{"gRPC k8s", "grpc", "k8s", "quiz", "%s.kiada:grpc", ""},
-	{"HTTP k8s", "http", "k8s", "quiz", "http://%s.kiada/questions", ""},
-	{"gRPC headless", "grpc", "headless", "quiz-pods", "%s.kiada:grpc", ""},
-	{"HTTP headless", "http", "headless", "quiz-pods", "http://%s.kiada:8080/questions", ""},
-	{"gRPC dns", "grpc", "dns", "quiz-pods", "%s.kiada.svc.cluster.local.:9090", ""},
-	{"HTTP ClusterIP", "http", "clusterip", "quiz", "http://%s.kiada/questions", ""},
+	{title: "gRPC k8s", protocol: "grpc", via: "k8s", service: "quiz", target: "%s.kiada:grpc"},
+	{title: "HTTP k8s", protocol: "http", via: "k8s", service: "quiz", target: "http://%s.kiada/questions"},
+	{title: "gRPC headless", protocol: "grpc", via: "headless", service: "quiz-pods", target: "%s.kiada:grpc"},
+	{title: "HTTP headless", protocol: "http", via: "headless", service: "quiz-pods", target: "http://%s.kiada:8080/questions"},
+	{title: "gRPC dns", protocol: "grpc", via: "dns", service: "quiz-pods", target: "%s.kiada.svc.cluster.local.:9090"},
+	{title: "HTTP ClusterIP", protocol: "http", via: "clusterip", service: "quiz", target: "http://%s.kiada/questions"},
 }
 
 // sidestep reports whether the way is the SDK's, and not there for comparison.
-func (w way) sidestep() bool { return w.via == "k8s" || w.via == "headless" }
+func (w way) sidestep() bool { return w.via == "k8s" || w.via == "api" || w.via == "headless" }
 
 // headless reports whether the way learns of changes only as DNS lets it.
 func (w way) headless() bool { return w.via == "headless" }
 
-func (w way) podName() string { return "client-" + w.protocol + "-" + w.via }
+func (w way) podName() string {
+	return "client-" + strings.Map(func(r rune) rune {
+		switch {
+		case 'a' <= r && r <= 'z', '0' <= r && r <= '9':
+			return r
+		default:
+			return '-'
+		}
+	}, strings.ToLower(w.title))
+}
 
 // in returns the way for other Services, NAME and NAME-pods.
 func (w way) in(name string) way {
 	w.service = strings.Replace(w.service, "quiz", name, 1)
 	return w
+}
+
+// arguments returns those of the program that asks.
+func (w way) arguments(rate int) []string {
+	target := w.target
+	if strings.Contains(target, "%s") {
+		target = fmt.Sprintf(target, w.service)
+	}
+	arguments := []string{"-target=" + target, fmt.Sprintf("-rate=%d", rate), "-length=10m", "-listen=:8081", "-latencies"}
+	if w.program != "" { // it knows one way only
+		return arguments
+	}
+	return append(arguments, "-protocol="+w.protocol, "-via="+w.via, "-policy="+cmp.Or(w.policy, "round_robin"), "-method="+cmp.Or(w.method, "GET"), "-ca="+caFile)
 }
 
 // A load is one client per way, all running.
@@ -59,11 +84,26 @@ type load struct {
 // of the namespace, and returns when they have run for warmUp.
 func startLoad(t *testing.T, c *cluster, account string, ways ...way) *load {
 	t.Helper()
-	template := c.must(t, "", "create", "--dry-run=client", "-o", "json", "-f", manifests+"client.yaml")
 	var pods []any
 	for _, w := range ways {
-		pods = append(pods, clientPod(t, template, w, account))
+		pods = append(pods, clientPod(t, c, w, account, rate))
 	}
+	return runClients(t, c, ways, pods)
+}
+
+// startLoadAt does the same with another rate.
+func startLoadAt(t *testing.T, c *cluster, rate int, ways ...way) *load {
+	t.Helper()
+	var pods []any
+	for _, w := range ways {
+		pods = append(pods, clientPod(t, c, w, "client", rate))
+	}
+	return runClients(t, c, ways, pods)
+}
+
+// runClients returns when the pods of the clients have run for warmUp.
+func runClients(t *testing.T, c *cluster, ways []way, pods []any) *load {
+	t.Helper()
 	t.Cleanup(func() { c.must(t, "", "delete", "pods", "-l", "app=client", "--ignore-not-found") })
 	c.apply(t, pods...)
 	c.must(t, "", "wait", "pods", "-l", "app=client", "--for=condition=Ready", "--timeout=60s")
@@ -72,20 +112,41 @@ func startLoad(t *testing.T, c *cluster, account string, ways ...way) *load {
 }
 
 // clientPod fills in the manifest of the client.
-func clientPod(t *testing.T, template []byte, w way, account string) any {
+func clientPod(t *testing.T, c *cluster, w way, account string, rate int) map[string]any {
 	t.Helper()
 	var p map[string]any
-	if err := json.Unmarshal(template, &p); err != nil {
+	if err := json.Unmarshal(c.clientTemplate, &p); err != nil {
 		t.Fatal(err)
 	}
 	p["metadata"].(map[string]any)["name"] = w.podName()
 	spec := p["spec"].(map[string]any)
 	spec["serviceAccountName"] = account
-	spec["containers"].([]any)[0].(map[string]any)["args"] = []string{
-		"-target=" + fmt.Sprintf(w.target, w.service), "-protocol=" + w.protocol, "-via=" + w.via,
-		"-policy=" + cmp.Or(w.policy, "round_robin"), fmt.Sprintf("-rate=%d", rate), "-length=10m", "-listen=:8081",
+	spec["terminationGracePeriodSeconds"] = 1 // it has told its result by then
+	container := spec["containers"].([]any)[0].(map[string]any)
+	container["args"] = w.arguments(rate)
+	if w.program != "" {
+		container["image"] = imageOf(w.program)
+	}
+	if w.protocol == "https" {
+		mountCA(spec)
+	}
+	if w.sidecar {
+		addProxy(spec, w.podName())
 	}
 	return p
+}
+
+// proxyCPU returns what the proxies have used so far, by the title of the way,
+// where there is a way to know it.
+func (l *load) proxyCPU(t *testing.T) map[string]time.Duration {
+	t.Helper()
+	used := make(map[string]time.Duration)
+	for _, w := range l.ways {
+		if w.sidecar && l.c.node != "" {
+			used[w.title] = l.c.proxyCPU(t, w.podName())
+		}
+	}
+	return used
 }
 
 // stop returns the results of the clients, in the order of the ways, and ends

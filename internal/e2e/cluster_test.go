@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -24,13 +22,22 @@ const (
 type cluster struct {
 	kubeconfig string // empty: kubectl's own choice
 	dnsTTL     time.Duration
-	stopAPI    string // a command, or empty
+	stopAPI    string // a command, or empty, as the next two
 	startAPI   string
+	node       string
+
+	clientTemplate []byte // the manifest of the client, as JSON
+	proxy          bool   // whether there is an image of HAProxy
 }
 
 var (
 	theCluster *cluster // nil when the environment names none
-	theReport  report
+
+	theReport = &report{
+		caption: fmt.Sprintf("What was measured: %d requests/s each way, all ways at the same time, pods of %s", rate, manifests),
+		columns: ways,
+	}
+	theReports = []*report{theReport, grpcContest.report, httpContest.report}
 )
 
 func TestMain(m *testing.M) {
@@ -43,7 +50,9 @@ func TestMain(m *testing.M) {
 	}
 	theCluster = c
 	code := m.Run()
-	theReport.print(os.Stdout)
+	for _, r := range theReports {
+		r.print(os.Stdout)
+	}
 	if _, err := c.kubectl("", "delete", "namespace", namespace, "--wait=false"); err != nil {
 		log.Printf("e2e: clean up: %v", err)
 	}
@@ -65,63 +74,59 @@ func setUp() (*cluster, error) {
 		dnsTTL:     5 * time.Second,
 		stopAPI:    os.Getenv("SIDESTEP_E2E_APISERVER_STOP"),
 		startAPI:   os.Getenv("SIDESTEP_E2E_APISERVER_START"),
+		node:       os.Getenv("SIDESTEP_E2E_NODE"),
 	}
+	var err error
 	if ttl := os.Getenv("SIDESTEP_E2E_DNS_TTL"); ttl != "" {
-		var err error
 		if c.dnsTTL, err = time.ParseDuration(ttl); err != nil {
 			return nil, fmt.Errorf("SIDESTEP_E2E_DNS_TTL: %w", err)
 		}
 	}
-	if err := loadImages("server", "client"); err != nil {
+	if err := loadImages(); err != nil {
 		return nil, err
 	}
-	for _, args := range [][]string{
-		{"delete", "namespace", namespace, "--ignore-not-found", "--timeout=2m"},
-		{"apply", "-f", manifests + "quiz.yaml", "-f", manifests + "rbac.yaml"},
-		{"-n", namespace, "rollout", "status", "deployment/quiz", "--timeout=2m"},
-	} {
-		if _, err := c.kubectl("", args...); err != nil {
-			return nil, err
-		}
+	if c.proxy, err = loadProxy(); err != nil {
+		return nil, err
 	}
-	return c, nil
+	if err := c.deploy(); err != nil {
+		return nil, err
+	}
+	c.clientTemplate, err = c.kubectl("", "create", "--dry-run=client", "-o", "json", "-f", manifests+"client.yaml")
+	return c, err
 }
 
-// loadImages builds programs of the examples and loads them into the cluster.
-func loadImages(programs ...string) error {
-	dir, err := os.MkdirTemp("", "sidestep-e2e")
+// deploy replaces the namespace and returns when the server runs in it.
+func (c *cluster) deploy() error {
+	certificates, err := certificates()
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	for _, program := range programs {
-		binary := filepath.Join(dir, program)
-		build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, "../../examples/"+program)
-		build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
-		if _, err := run(build); err != nil {
-			return err
-		}
-		if err := command(os.Getenv("SIDESTEP_E2E_LOAD_IMAGE"), "sidestep.local/"+program+":dev", binary); err != nil {
+	haproxy, err := proxyConfig()
+	if err != nil {
+		return err
+	}
+	objects, err := list(append([]any{
+		map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": namespace}},
+		haproxy,
+	}, certificates...))
+	if err != nil {
+		return err
+	}
+	for _, step := range []struct {
+		stdin string
+		args  []string
+	}{
+		{"", []string{"delete", "namespace", namespace, "--ignore-not-found", "--timeout=2m"}},
+		{objects, []string{"apply", "-f", "-"}},
+		{"", []string{"apply", "-f", manifests + "quiz.yaml", "-f", manifests + "rbac.yaml", "-f", "testdata/services.yaml"}},
+		{"", []string{"-n", namespace, "patch", "deployment", "quiz", "--patch-file", "testdata/ports.yaml"}},
+		{"", []string{"-n", namespace, "rollout", "status", "deployment/quiz", "--timeout=2m"}},
+	} {
+		if _, err := c.kubectl(step.stdin, step.args...); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// command runs a command of the environment, as a shell reads it.
-func command(line string, args ...string) error {
-	_, err := run(exec.Command("sh", append([]string{"-c", line + ` "$@"`, "sh"}, args...)...))
-	return err
-}
-
-// run returns what a command prints, or an error that holds what it says.
-func run(cmd *exec.Cmd) ([]byte, error) {
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), err, strings.TrimSpace(stderr.String()))
-	}
-	return stdout.Bytes(), nil
 }
 
 // kubectlCommand returns a command that ends with ctx.
@@ -154,11 +159,17 @@ func (c *cluster) must(t *testing.T, stdin string, args ...string) []byte {
 // apply applies objects of the namespace.
 func (c *cluster) apply(t *testing.T, objects ...any) {
 	t.Helper()
-	list, err := json.Marshal(map[string]any{"apiVersion": "v1", "kind": "List", "items": objects})
+	objectList, err := list(objects)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.must(t, string(list), "apply", "-f", "-")
+	c.must(t, objectList, "apply", "-f", "-")
+}
+
+// list writes objects as kubectl reads several.
+func list(objects []any) (string, error) {
+	text, err := json.Marshal(map[string]any{"apiVersion": "v1", "kind": "List", "items": objects})
+	return string(text), err
 }
 
 // awaitAPI returns when the API server is ready.
@@ -217,6 +228,14 @@ func (c *cluster) turn(t *testing.T, pod string, knobs url.Values) (dies time.Ti
 		t.Fatal(err)
 	}
 	return reply.Dies
+}
+
+// turnAll sets knobs of all pods of the server.
+func (c *cluster) turnAll(t *testing.T, knobs url.Values) {
+	t.Helper()
+	for _, p := range c.pods(t) {
+		c.turn(t, p.Metadata.Name, knobs)
+	}
 }
 
 // replace deletes a pod at once and returns when another one has its place.

@@ -11,15 +11,18 @@ import (
 	"github.com/sidestep-lb/sidestep/examples/client/result"
 )
 
-// A report is the table of what was measured: a row per scene, a column per way.
+// A report is a table of what was measured: a row per figure of a scene, a
+// column per way.
 type report struct {
-	rows []row
+	caption string
+	columns []way
+	rows    []row
 }
 
 type row struct {
 	scene  string
-	target string   // pushed, by DNS
-	cells  []string // in the order of ways
+	target string
+	cells  map[string]string // by the title of the way
 }
 
 // A measure is what a scene yields for one way.
@@ -35,7 +38,7 @@ type measure struct {
 // fails the test.
 func (r *report) add(t *testing.T, scene, target string, of []way, measures []measure) {
 	t.Helper()
-	line := row{scene: scene, target: target}
+	line := row{scene: scene, target: target, cells: make(map[string]string)}
 	for i, w := range of {
 		m := measures[i]
 		cell := m.text
@@ -49,23 +52,30 @@ func (r *report) add(t *testing.T, scene, target string, of []way, measures []me
 				t.Errorf("%s: %s: %s", scene, w.title, m.text)
 			}
 		}
-		line.cells = append(line.cells, cell)
+		line.cells[w.title] = cell
 		t.Logf("%-60s %-15s %s", scene, w.title, cell)
 	}
 	r.rows = append(r.rows, line)
 }
 
-// print prints the whole table.
+// print prints the whole table, if there is something in it.
 func (r *report) print(out io.Writer) {
-	fmt.Fprintf(out, "\nWhat was measured: %d requests/s each way, all ways at the same time, pods of %s\n\n", rate, manifests)
+	if len(r.rows) == 0 {
+		return
+	}
+	fmt.Fprintf(out, "\n%s\n\n", r.caption)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	titles := []string{"scene", "target"}
-	for _, w := range ways {
+	for _, w := range r.columns {
 		titles = append(titles, w.title)
 	}
 	fmt.Fprintln(table, strings.Join(titles, "\t"))
 	for _, line := range r.rows {
-		fmt.Fprintln(table, line.scene+"\t"+line.target+"\t"+strings.Join(line.cells, "\t"))
+		cells := []string{line.scene, line.target}
+		for _, w := range r.columns {
+			cells = append(cells, line.cells[w.title])
+		}
+		fmt.Fprintln(table, strings.Join(cells, "\t"))
 	}
 	table.Flush()
 	fmt.Fprintln(out)
@@ -99,12 +109,15 @@ func (m measure) and(n int, what string) measure {
 	return m
 }
 
-// explain logs why requests failed.
+// explain logs why requests failed, and how well the clients kept their time.
 func explain(t *testing.T, of []way, results []*result.Result) {
 	t.Helper()
+	late := 0.0
 	for i, r := range results {
 		for kind, k := range r.Kinds {
 			t.Logf("%s: %d of %d failed: %s, first: %s", of[i].title, k.Count, r.Requests, kind, k.First)
 		}
+		late = max(late, r.LateBetween(r.Started, r.Ended))
 	}
+	t.Logf("requests were sent up to %.0f ms late", late)
 }

@@ -1,10 +1,8 @@
 package e2e_test
 
 import (
-	"cmp"
 	"fmt"
 	"net/url"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -132,16 +130,14 @@ func TestPodThatIsNoLongerReadyGetsNoMoreRequests(t *testing.T) {
 	}))
 }
 
-// death returns when a pod did die that was to do so at a given time: timers
-// run late on a busy machine, and a request sent before was in flight. The
-// first connection that breaks tells it.
-func death(planned time.Time, results []*result.Result) time.Time {
+// death returns when a pod did die, for one client, that was to do so at a given
+// time: timers run late on a busy machine, and a request sent before was in
+// flight. The first connection that breaks tells it.
+func death(planned time.Time, r *result.Result) time.Time {
 	var first time.Time
-	for _, r := range results {
-		for _, f := range r.Failures {
-			if end := ended(f); f.Kind == result.Reset && end.After(planned) && (first.IsZero() || end.Before(first)) {
-				first = end
-			}
+	for _, f := range r.Failures {
+		if end := ended(f); f.Kind == result.Reset && end.After(planned) && (first.IsZero() || end.Before(first)) {
+			first = end
 		}
 	}
 	if first.IsZero() || first.Sub(planned) > time.Second {
@@ -155,8 +151,9 @@ func ended(f result.Failure) time.Time {
 }
 
 // beyondInFlight measures the failures of requests that were sent after a pod
-// had died.
-func beyondInFlight(r *result.Result, died time.Time) measure {
+// had died, which was to be at a given time.
+func beyondInFlight(r *result.Result, planned time.Time) measure {
+	died := death(planned, r)
 	inFlight := 0
 	for _, f := range r.Failures {
 		if f.Sent.Before(died) {
@@ -179,7 +176,6 @@ func TestPodThatDiesFailsOnlyWhatItHad(t *testing.T) {
 	c.settle()
 	results := load.stop(t)
 	explain(t, ways, results)
-	died = death(died, results)
 	theReport.add(t, "pod deleted with no grace: failed beyond those in flight", "0", ways, each(ways, results, func(_ way, r *result.Result) measure {
 		return beyondInFlight(r, died)
 	}))
@@ -194,7 +190,7 @@ func TestOutageOfTheAPIServerIsSurvived(t *testing.T) {
 	victim := c.pods(t)[0].Metadata.Name
 	load := startLoad(t, c, "client", ways...)
 	died := c.turn(t, victim, url.Values{"delay": {"50ms"}, "die": {"8s"}})
-	if err := command(c.stopAPI); err != nil {
+	if _, err := command(c.stopAPI); err != nil {
 		t.Fatal(err)
 	}
 	stopped := time.Now()
@@ -202,7 +198,7 @@ func TestOutageOfTheAPIServerIsSurvived(t *testing.T) {
 		t.Errorf("the API server took until after the pod's death to stop")
 	}
 	time.Sleep(20 * time.Second)
-	if err := command(c.startAPI); err != nil {
+	if _, err := command(c.startAPI); err != nil {
 		t.Fatal(err)
 	}
 	c.awaitAPI(t)
@@ -210,7 +206,6 @@ func TestOutageOfTheAPIServerIsSurvived(t *testing.T) {
 	c.settle()
 	results := load.stop(t)
 	explain(t, ways, results)
-	died = death(died, results)
 	theReport.add(t, "API server down for 20 s, a pod dies: failed beyond those in flight", "0, -", ways, each(ways, results, func(w way, r *result.Result) measure {
 		m := beyondInFlight(r, died)
 		m.judged = !w.headless()
@@ -252,135 +247,4 @@ func TestScaleToZeroAndBack(t *testing.T) {
 		}
 		return within(served, c.limit(w, time.Second))
 	}))
-}
-
-func TestEveryEndpointSliceCounts(t *testing.T) {
-	c := needCluster(t)
-	c.scale(t, 6)
-	pods := c.pods(t)
-	manual := make([]way, len(ways))
-	for i, w := range ways {
-		manual[i] = w.in("manual")
-	}
-	c.apply(t, manualService("manual", ""), manualService("manual-pods", "None"))
-	t.Cleanup(func() { c.must(t, "", "delete", "service", "manual", "manual-pods") })
-	putSlices := func(name string, pods []pod) {
-		c.apply(t, manualSlice("manual", name, pods), manualSlice("manual-pods", name, pods))
-	}
-	putSlices("a", pods[0:2])
-	putSlices("b", pods[2:4])
-	load := startLoad(t, c, "client", manual...)
-
-	// look waits until the change must have reached everybody, then takes
-	// note of a time in which it holds.
-	type phase struct {
-		name     string
-		from, to time.Time
-		pods     []pod
-	}
-	var phases []phase
-	look := func(name string, pods ...pod) {
-		c.settle()
-		from := time.Now()
-		time.Sleep(2 * time.Second)
-		phases = append(phases, phase{name, from, time.Now(), pods})
-	}
-	look("two", pods[0:4]...)
-	putSlices("c", pods[4:6])
-	look("three", pods...)
-	c.must(t, "", "delete", "endpointslice", "manual-b", "manual-pods-b")
-	look("deleted", append(pods[0:2:2], pods[4:6]...)...)
-	results := load.stop(t)
-	explain(t, manual, results)
-
-	theReport.add(t, "two slices, three, one deleted: all and only their endpoints", "yes", manual, each(manual, results, func(_ way, r *result.Result) measure {
-		m := measure{text: "yes", judged: true}
-		var problems []string
-		for _, p := range phases {
-			used, _ := r.Between(p.from, p.to)
-			missing := 0
-			for _, pod := range p.pods {
-				if used[pod.Metadata.Name] == 0 {
-					missing++
-				}
-				delete(used, pod.Metadata.Name)
-			}
-			if missing > 0 || len(used) > 0 {
-				problems = append(problems, fmt.Sprintf("%s: %d missing, %d extra", p.name, missing, len(used)))
-			}
-		}
-		if len(problems) > 0 {
-			m.value, m.text = 1, "no ("+strings.Join(problems, "; ")+")"
-		}
-		return m.and(r.Failed, "failed")
-	}))
-}
-
-// manualService is a Service without a selector: its slices are written by hand.
-func manualService(name, clusterIP string) any {
-	port := func(name string, port, target int) any {
-		return map[string]any{"name": name, "port": port, "targetPort": target}
-	}
-	return map[string]any{
-		"apiVersion": "v1", "kind": "Service",
-		"metadata": map[string]any{"name": name, "namespace": namespace},
-		"spec":     map[string]any{"clusterIP": clusterIP, "ports": []any{port("http", 80, 8080), port("grpc", 9090, 9090)}},
-	}
-}
-
-func manualSlice(service, name string, pods []pod) any {
-	var endpoints []any
-	for _, p := range pods {
-		endpoints = append(endpoints, map[string]any{
-			"addresses":  []string{p.Status.PodIP},
-			"conditions": map[string]any{"ready": true},
-			"targetRef":  map[string]any{"kind": "Pod", "namespace": namespace, "name": p.Metadata.Name, "uid": p.Metadata.UID},
-		})
-	}
-	return map[string]any{
-		"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-		"metadata": map[string]any{
-			"name": service + "-" + name, "namespace": namespace,
-			"labels": map[string]any{"kubernetes.io/service-name": service, "endpointslice.kubernetes.io/managed-by": "sidestep-e2e"},
-		},
-		"ports":     []any{map[string]any{"name": "http", "port": 8080}, map[string]any{"name": "grpc", "port": 9090}},
-		"endpoints": endpoints,
-	}
-}
-
-func TestWithoutTheRoleDNSServes(t *testing.T) {
-	c := needCluster(t)
-	c.scale(t, 3)
-	k8s := ways[:2]
-	results := startLoad(t, c, "default", k8s...).stop(t)
-	theReport.add(t, "no Role: failed requests", "0", k8s, each(k8s, results, func(_ way, r *result.Result) measure {
-		return measure{value: float64(r.Failed), text: fmt.Sprintf("%d of %d", r.Failed, r.Requests), judged: true}
-	}))
-}
-
-func TestMissingRoleIsPrinted(t *testing.T) {
-	c := needCluster(t)
-	c.scale(t, 3)
-	api := slices.Clone(ways[:2])
-	for i := range api {
-		api[i].title, api[i].via = api[i].title+" without fall-back", "api"
-	}
-	results := startLoad(t, c, "default", api...).stop(t)
-	for i, r := range results {
-		if r.Failed == 0 || r.Failed < r.Requests {
-			t.Errorf("%s: %d of %d requests failed without a Role", api[i].title, r.Failed, r.Requests)
-		}
-		for kind, k := range r.Kinds {
-			t.Logf("%s: %d: %s: %s", api[i].title, k.Count, kind, k.First)
-		}
-		var text string
-		for _, f := range r.Failures {
-			text = cmp.Or(text, f.Text)
-		}
-		for _, want := range []string{"403", "kind: Role", "endpointslices", namespace} {
-			if !strings.Contains(text, want) {
-				t.Errorf("%s: the error does not say %q: %s", api[i].title, want, text)
-			}
-		}
-	}
 }

@@ -2,7 +2,10 @@
 // it ends, for programs that read it.
 package result
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Resolution is the length of a Moment.
 const Resolution = 100 * time.Millisecond
@@ -32,6 +35,12 @@ type Result struct {
 	Latency  Latency            `json:"latency"`
 	Failures []Failure          `json:"failures"`
 	Timeline []Moment           `json:"timeline"`
+
+	// Connections is how many the client has opened. Over HTTP those that no
+	// request was sent on do not count.
+	Connections int `json:"connections"`
+	// CPU is the processor time that the client has used, in seconds.
+	CPU float64 `json:"cpu"`
 }
 
 // A Kind is a kind of failure.
@@ -86,16 +95,76 @@ type Moment struct {
 	Time   time.Time      `json:"t"`
 	Pods   map[string]int `json:"pods,omitempty"`
 	Failed int            `json:"failed,omitempty"`
+	// Connections and CPU are those of the Result, as they were when the
+	// first request of the moment had ended.
+	Connections int     `json:"connections"`
+	CPU         float64 `json:"cpu"`
+	// Late is by how many milliseconds at most a request was sent after it was
+	// due: the client's own fault, or that of its machine.
+	Late float64 `json:"late"`
+	// Latencies holds what Latency counts of this moment, and how long those took
+	// that had no answer in time, if the client was told to list them.
+	Latencies []float64 `json:"latencies,omitempty"`
+}
+
+// Percentiles sorts latencies and returns their percentiles.
+func Percentiles(latencies []float64) Latency {
+	if len(latencies) == 0 {
+		return Latency{}
+	}
+	slices.Sort(latencies)
+	at := func(share float64) float64 { return latencies[int(share*float64(len(latencies)-1))] }
+	return Latency{P50: at(.5), P90: at(.9), P99: at(.99), P999: at(.999), Max: at(1)}
+}
+
+// LatencyBetween returns the percentiles of the moments that lie wholly between
+// two times, if the client was told to list latencies. Requests that had no
+// answer in time are among them.
+func (r *Result) LatencyBetween(from, to time.Time) Latency {
+	var latencies []float64
+	for _, m := range r.between(from, to) {
+		latencies = append(latencies, m.Latencies...)
+	}
+	return Percentiles(latencies)
+}
+
+// At returns the last moment that began before a time.
+func (r *Result) At(t time.Time) Moment {
+	var last Moment
+	for _, m := range r.Timeline {
+		if m.Time.Before(t) {
+			last = m
+		}
+	}
+	return last
+}
+
+// LateBetween returns how late the client sent requests, in milliseconds, at
+// most in 99 of 100 moments between two times.
+func (r *Result) LateBetween(from, to time.Time) float64 {
+	var late []float64
+	for _, m := range r.between(from, to) {
+		late = append(late, m.Late)
+	}
+	return Percentiles(late).P99
+}
+
+// between returns the moments that lie wholly between two times.
+func (r *Result) between(from, to time.Time) []Moment {
+	var moments []Moment
+	for _, m := range r.Timeline {
+		if !m.Time.Before(from) && !m.Time.Add(Resolution).After(to) {
+			moments = append(moments, m)
+		}
+	}
+	return moments
 }
 
 // Between counts the requests that each pod answered well, and those that
 // failed, in the moments that lie wholly between two times.
 func (r *Result) Between(from, to time.Time) (pods map[string]int, failed int) {
 	pods = make(map[string]int)
-	for _, m := range r.Timeline {
-		if m.Time.Before(from) || m.Time.Add(Resolution).After(to) {
-			continue
-		}
+	for _, m := range r.between(from, to) {
 		for pod, n := range m.Pods {
 			pods[pod] += n
 		}

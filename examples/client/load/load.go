@@ -1,9 +1,11 @@
-package main
+// Package load puts a steady load on examples/server, by whatever way, and
+// tells what became of it. It is the part of a client that does not depend on
+// the way, so that all of them are measured by the same means.
+package load
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 )
@@ -12,22 +14,22 @@ import (
 // once rather than to pile up on a client that has no more to give.
 const maxInFlight = 5000
 
-var errTooMany = errors.New("client: too many requests in flight")
-
-// An ask sends one request and returns the name of the pod that answered.
-type ask func(ctx context.Context) (pod string, err error)
+var (
+	errTooMany = errors.New("client: too many requests in flight")
+	errNoPod   = errors.New("client: the answer names no pod")
+)
 
 // A load sends requests at a steady rate, each at the time at which it is due,
 // whether or not earlier ones have been answered.
 type load struct {
-	ask     ask
+	way     *Way
 	rate    float64 // per second
 	timeout time.Duration
 	*recorder
 }
 
-func newLoad(ask ask, rate float64, timeout time.Duration) *load {
-	return &load{ask, rate, timeout, newRecorder(time.Now())}
+func newLoad(way *Way, rate float64, timeout time.Duration) *load {
+	return &load{way, rate, timeout, newRecorder(time.Now(), &way.connections)}
 }
 
 // run sends requests until ctx ends or length has passed, and returns the time
@@ -52,21 +54,21 @@ func (l *load) run(ctx context.Context, length time.Duration) (ended time.Time) 
 		}
 		inFlight.Go(func() {
 			defer func() { <-slots }()
-			l.add(send(l.ask, due, l.timeout))
+			l.add(send(l.way, due, l.timeout))
 		})
 	}
 }
 
 // send does not use the context of the run: a request that is in flight when
 // the run ends may finish.
-func send(ask ask, due time.Time, timeout time.Duration) outcome {
+func send(way *Way, due time.Time, timeout time.Duration) outcome {
+	o := outcome{due: due, sent: time.Now()}
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	o := outcome{due: due, sent: time.Now()}
-	o.pod, o.err = ask(ctx)
+	o.pod, o.err = way.Ask(ctx)
 	o.done = time.Now()
 	if o.err == nil && o.pod == "" {
-		o.err = fmt.Errorf("the answer names no pod")
+		o.err = errNoPod
 	}
 	return o
 }

@@ -1,4 +1,4 @@
-package main
+package load
 
 import (
 	"maps"
@@ -14,7 +14,11 @@ const maxText = 1000
 
 // A recorder collects the outcomes of requests.
 type recorder struct {
-	started time.Time
+	// Set at the start and read-only.
+	started       time.Time
+	connections   *connections
+	keepLatencies bool          // one by one, in the timeline
+	cpu           time.Duration // what the process had used by then
 
 	mu        sync.Mutex // guards the rest
 	requests  int
@@ -26,8 +30,11 @@ type recorder struct {
 	timeline  []result.Moment // by time since started, without gaps
 }
 
-func newRecorder(started time.Time) *recorder {
-	return &recorder{started: started, kinds: map[result.Kind]result.KindCount{}, pods: map[string]result.Pod{}}
+func newRecorder(started time.Time, connections *connections) *recorder {
+	return &recorder{
+		started: started, connections: connections, cpu: cpuTime(),
+		kinds: map[result.Kind]result.KindCount{}, pods: map[string]result.Pod{},
+	}
 }
 
 // An outcome is what became of one request.
@@ -42,11 +49,18 @@ func (r *recorder) add(o outcome) {
 	defer r.mu.Unlock()
 	r.requests++
 	moment := r.moment(o.sent)
+	moment.Late = max(moment.Late, milliseconds(o.sent.Sub(o.due)))
 	if o.err != nil {
 		r.failed++
 		moment.Failed++
-		r.addFailure(o)
+		kind := r.addFailure(o)
+		if r.keepLatencies && kind == result.Deadline {
+			moment.Latencies = append(moment.Latencies, milliseconds(o.done.Sub(o.due)))
+		}
 		return
+	}
+	if r.keepLatencies {
+		moment.Latencies = append(moment.Latencies, milliseconds(o.done.Sub(o.due)))
 	}
 	if moment.Pods == nil {
 		moment.Pods = make(map[string]int)
@@ -64,7 +78,7 @@ func (r *recorder) add(o outcome) {
 	r.pods[o.pod] = pod
 }
 
-func (r *recorder) addFailure(o outcome) {
+func (r *recorder) addFailure(o outcome) result.Kind {
 	kind, text := classify(o.err)
 	if len(text) > maxText {
 		text = text[:maxText] + "..."
@@ -78,13 +92,21 @@ func (r *recorder) addFailure(o outcome) {
 	if count.Count <= result.MaxFailures {
 		r.failures = append(r.failures, result.Failure{Sent: o.sent, Took: milliseconds(o.done.Sub(o.sent)), Kind: kind, Text: text})
 	}
+	return kind
 }
+
+func (r *recorder) opened() int { return int(r.connections.opened.Load()) }
+
+func (r *recorder) cpuUsed() float64 { return (cpuTime() - r.cpu).Seconds() }
 
 // moment is called with mu held.
 func (r *recorder) moment(t time.Time) *result.Moment {
 	i := int(t.Sub(r.started) / result.Resolution)
 	for len(r.timeline) <= i {
-		r.timeline = append(r.timeline, result.Moment{Time: r.started.Add(time.Duration(len(r.timeline)) * result.Resolution)})
+		r.timeline = append(r.timeline, result.Moment{
+			Time:        r.started.Add(time.Duration(len(r.timeline)) * result.Resolution),
+			Connections: r.opened(), CPU: r.cpuUsed(),
+		})
 	}
 	return &r.timeline[i]
 }
@@ -103,13 +125,16 @@ func (r *recorder) result(ended time.Time) result.Result {
 		Pods:     maps.Clone(r.pods),
 		Latency:  percentiles(r.latencies),
 		Failures: slices.Clone(r.failures),
+
+		Connections: r.opened(),
+		CPU:         r.cpuUsed(),
 	}
 	if length := ended.Sub(r.started); length > 0 {
 		res.Rate = float64(r.requests) / length.Seconds()
 	}
 	for _, m := range r.timeline {
 		if m.Failed > 0 || len(m.Pods) > 0 {
-			m.Pods = maps.Clone(m.Pods)
+			m.Pods, m.Latencies = maps.Clone(m.Pods), slices.Clone(m.Latencies)
 			res.Timeline = append(res.Timeline, m)
 		}
 	}
@@ -118,14 +143,11 @@ func (r *recorder) result(ended time.Time) result.Result {
 }
 
 func percentiles(latencies []time.Duration) result.Latency {
-	if len(latencies) == 0 {
-		return result.Latency{}
+	inMilliseconds := make([]float64, len(latencies))
+	for i, d := range latencies {
+		inMilliseconds[i] = milliseconds(d)
 	}
-	slices.Sort(latencies)
-	at := func(share float64) float64 {
-		return milliseconds(latencies[int(share*float64(len(latencies)-1))])
-	}
-	return result.Latency{P50: at(.5), P90: at(.9), P99: at(.99), P999: at(.999), Max: at(1)}
+	return result.Percentiles(inMilliseconds)
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -1,0 +1,98 @@
+package load
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/sidestep-lb/sidestep/examples/quiz"
+)
+
+// A Way is one of those by which requests can reach the pods.
+type Way struct {
+	// Ask sends one request and returns the name of the pod that answered.
+	Ask func(ctx context.Context) (pod string, err error)
+	// Close ends what it uses.
+	Close func()
+
+	connections connections
+}
+
+// GRPC returns the way of a channel to target, without transport security. All
+// that is special about the way is in the options.
+func GRPC(target string, options ...grpc.DialOption) (*Way, error) {
+	w := new(Way)
+	conn, err := grpc.NewClient(target, append(options,
+		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithStatsHandler(&w.connections))...)
+	if err != nil {
+		return nil, err
+	}
+	w.Ask = func(ctx context.Context) (string, error) {
+		answer, err := quiz.Ask(ctx, conn)
+		return answer.Pod, err
+	}
+	w.Close = func() { conn.Close() }
+	return w, nil
+}
+
+// HTTP returns the way of a RoundTripper. If the method is POST the requests
+// have a body that cannot be had a second time, as one that is streamed.
+func HTTP(transport http.RoundTripper, method, url string) *Way {
+	client := &http.Client{Transport: transport}
+	w := &Way{Close: client.CloseIdleConnections}
+	trace := w.connections.trace()
+	w.Ask = func(ctx context.Context) (string, error) {
+		request, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), method, url, once(method))
+		if err != nil {
+			return "", err
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			return "", err
+		}
+		defer response.Body.Close()
+		return podOf(response)
+	}
+	return w
+}
+
+// once returns a body that net/http can read, but not rewind: it makes a
+// GetBody for the readers it knows, and does not know this one.
+func once(method string) io.Reader {
+	if method != http.MethodPost {
+		return http.NoBody
+	}
+	return io.LimitReader(questionMarks{}, 512)
+}
+
+// questionMarks reads as "????", without end.
+type questionMarks struct{}
+
+func (questionMarks) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = '?'
+	}
+	return len(p), nil
+}
+
+// podOf returns the pod that a response names.
+func podOf(response *http.Response) (string, error) {
+	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
+	if err != nil {
+		return "", fmt.Errorf("read the answer: %w", err)
+	}
+	if response.StatusCode != http.StatusOK {
+		return "", &statusError{response.StatusCode, string(body)}
+	}
+	var answer quiz.Answer
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return "", fmt.Errorf("parse the answer: %w", err)
+	}
+	return answer.Pod, nil
+}
