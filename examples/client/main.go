@@ -9,12 +9,18 @@
 // The ways k8s and headless are sidestep's own. For comparison, dns is gRPC's
 // resolver of that name with its round_robin, and clusterip leaves it to
 // kube-proxy. SIGTERM ends the run early.
+//
+// With -listen there is an HTTP server: /result is the result so far, /metrics
+// what OpenTelemetry's exporter makes of sidestep's metrics for Prometheus, and
+// /debug/sidestep/ the live page.
 package main
 
 import (
 	"flag"
 	"log"
+	"net/http"
 
+	"github.com/sidestep-lb/sidestep/balancer/livepage"
 	"github.com/sidestep-lb/sidestep/examples/client/load"
 	"github.com/sidestep-lb/sidestep/examples/client/result"
 )
@@ -31,6 +37,11 @@ func main() {
 	flag.StringVar(&o.ca, "ca", "", "`file` with the certificates that https trusts; empty: the system's")
 	flag.Parse()
 
+	metrics, err := prometheusHandler()
+	if err != nil {
+		log.Fatal(err)
+	}
+	program.Also = map[string]http.Handler{"/metrics": metrics, "/debug/sidestep/": livepage.Handler()}
 	way, err := o.way()
 	if err != nil {
 		log.Fatal(err)

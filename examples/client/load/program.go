@@ -24,6 +24,8 @@ type Program struct {
 	Timeout   time.Duration
 	Listen    string
 	Latencies bool
+	// Also is what the server shows besides the result, by pattern.
+	Also map[string]http.Handler
 }
 
 // AddFlags adds the options to those of the command line.
@@ -50,7 +52,7 @@ func (p *Program) Run(way *Way, labels result.Result) error {
 		return json.NewEncoder(out).Encode(r)
 	}
 	if p.Listen != "" {
-		go serve(p.Listen, report)
+		go p.serve(report)
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer cancel()
@@ -60,12 +62,15 @@ func (p *Program) Run(way *Way, labels result.Result) error {
 
 // serve answers GET /result with the result so far, for as long as the program
 // runs.
-func serve(addr string, report func(io.Writer, time.Time) error) {
+func (p *Program) serve(report func(io.Writer, time.Time) error) {
 	mux := http.NewServeMux()
+	for pattern, handler := range p.Also {
+		mux.Handle(pattern, handler)
+	}
 	mux.HandleFunc("GET /result", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_ = report(w, time.Now()) // whoever asked may have gone
 	})
-	server := http.Server{Addr: addr, Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	server := http.Server{Addr: p.Listen, Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	log.Fatal(server.ListenAndServe())
 }
