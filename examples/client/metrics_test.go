@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"regexp"
@@ -62,7 +63,7 @@ func TestTheDashboardAsksForWhatThereIs(t *testing.T) {
 		}
 	}
 	answer := httptest.NewRecorder()
-	handler.ServeHTTP(answer, httptest.NewRequest("GET", "/metrics", nil))
+	handler.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 
 	text, err := os.ReadFile("../kind/monitoring/dashboard.json")
 	if err != nil {
