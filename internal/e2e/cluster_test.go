@@ -34,7 +34,8 @@ var (
 	theCluster *cluster // nil when the environment names none
 
 	theReport = &report{
-		caption: fmt.Sprintf("What was measured: %d requests/s each way, all ways at the same time, pods of %s", rate, manifests),
+		caption: fmt.Sprintf(`What was measured: %d requests/s each way, all ways at the same time, pods of %s. The clients are %v old when
+a scene begins: gRPC's dns resolver, which asks no more often than every 30 s, may not yet ask again.`, rate, manifests, warmUp),
 		columns: ways,
 	}
 	theReports = []*report{theReport, grpcContest.report, httpContest.report}

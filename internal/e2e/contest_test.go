@@ -27,9 +27,10 @@ func newContest(name string, c contest) contest {
 	c.ways = append(c.ways, control)
 	c.report = &report{
 		caption: fmt.Sprintf(`%s: sidestep, by default, beside its peers. All ways at the same time, %d requests/s each, %d/s in the rollouts.
-Where one of three pods is broken, a request takes the pods %v; it breaks after %v, for %v.
-"%s" is a gRPC client that knows the pods that stay healthy, and asks no other: what it measures is the machine.
-Latencies count from when a request was due; those that had no answer in time are among them.`,
+Where one of three pods is broken, a request takes the pods %v; it breaks after %v, for %v. Where it is a matter of luck
+which pods a way asks, "there" says how much of it the pod had that breaks. "%s" is a gRPC client that
+knows which those are, and asks no other: what it measures is the machine. Latencies count from when a request was due;
+requests that had no answer in time are among them.`,
 			name, c.rate, c.rolloutRate, serviceTime, healthyFor, brokenFor, control.title),
 		columns: c.ways,
 	}

@@ -32,7 +32,7 @@ const (
 
 // repeats is how many scenes may still be played again, so that a machine that
 // is never quiet does not keep the tests for ever.
-var repeats = 6
+var repeats = 4
 
 func (c contest) podIsSlow(t *testing.T) {
 	cl := needCluster(t)
@@ -158,7 +158,7 @@ func (c contest) show(t *testing.T, scene string, tr trial, judged bool) {
 			return ""
 		}
 		pods, _ := r.Between(tr.broken.Add(-healthyFor), tr.broken)
-		return fmt.Sprintf(" (%d %% were this pod's)", 100*pods[tr.victim]/max(sum(pods), 1))
+		return fmt.Sprintf(" (%d %% there)", 100*pods[tr.victim]/max(sum(pods), 1))
 	})
 	c.row(t, scene+": p50, p99, p99.9 before, ms", c.ways, tr.results, func(_ way, r *result.Result) string {
 		healthy, _ := tr.latencies(r)
@@ -170,8 +170,11 @@ func (c contest) show(t *testing.T, scene string, tr trial, judged bool) {
 	}
 	c.report.add(t, scene+": the same from 2 s on", target, c.ways, each(c.ways, tr.results, func(_ way, r *result.Result) measure {
 		_, broken := tr.latencies(r)
-		times := tr.times(r)
-		return measure{value: times, text: fmt.Sprintf("%s, %.2fx", percentiles(broken), times), wanted: 1.1, fatal: 3, judged: judged}
+		m := measure{value: tr.times(r), text: percentiles(broken), wanted: 1.1, fatal: 3, judged: judged}
+		if m.value > 0 {
+			m.text += fmt.Sprintf(", %.2fx", m.value)
+		}
+		return m
 	}))
 	c.connections(t, scene, c.ways, tr.results)
 }

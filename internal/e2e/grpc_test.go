@@ -20,4 +20,7 @@ var grpcContest = newContest("gRPC", contest{
 	},
 })
 
-func TestGRPC(t *testing.T) { grpcContest.run(t) }
+func TestGRPCBesideItsPeers(t *testing.T) {
+	needCluster(t)
+	grpcContest.run(t)
+}

@@ -27,13 +27,24 @@ func (e *statusError) Error() string {
 	return fmt.Sprintf("HTTP status %d: %s", e.code, strings.TrimSpace(e.body))
 }
 
+// A sentError is the failure of a request that cannot be repeated, of which some
+// may have reached a pod.
+type sentError struct{ error }
+
+func (e *sentError) Unwrap() error { return e.error }
+
 // classify returns the kind of a failure, and its text without the URL that
 // http.Client puts before it.
 func classify(err error) (result.Kind, string) {
+	sent := (*sentError)(nil)
+	isSent := errors.As(err, &sent) && !errors.Is(err, context.DeadlineExceeded)
 	if urlErr := (*url.Error)(nil); errors.As(err, &urlErr) {
 		err = urlErr.Err
 	}
 	text := err.Error()
+	if isSent {
+		return result.Sent, text
+	}
 	if s, ok := status.FromError(err); ok {
 		return classifyStatus(s), text
 	}

@@ -176,6 +176,12 @@ func TestFailuresAreTold(t *testing.T) {
 	})
 	_, cutErr := cut.Ask(t.Context())
 	_, refusedErr := HTTP(&http.Transport{}, http.MethodGet, "http://"+closed.Addr().String()).Ask(t.Context())
+	cutPost := serveHTTP(t, http.MethodPost, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		panic(http.ErrAbortHandler)
+	})
+	_, sentErr := cutPost.Ask(t.Context())
+	_, unsentErr := HTTP(&http.Transport{}, http.MethodPost, "http://"+closed.Addr().String()).Ask(t.Context())
 	late, cancel := context.WithTimeout(t.Context(), 0)
 	defer cancel()
 	_, lateErr := cut.Ask(late)
@@ -186,6 +192,8 @@ func TestFailuresAreTold(t *testing.T) {
 	}{
 		{cutErr, result.Reset},
 		{refusedErr, result.Refused},
+		{sentErr, result.Sent},
+		{unsentErr, result.Refused},
 		{lateErr, result.Deadline},
 		{fmt.Errorf("k8s:///quiz.kiada: %w", discovery.ErrNoEndpoints), result.NoEndpoints},
 		{status.Error(codes.Unavailable, "k8s:///quiz.kiada: "+discovery.ErrNoEndpoints.Error()), result.NoEndpoints},

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptrace"
+	"sync/atomic"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -48,12 +49,21 @@ func HTTP(transport http.RoundTripper, method, url string) *Way {
 	w := &Way{Close: client.CloseIdleConnections}
 	trace := w.connections.trace()
 	w.Ask = func(ctx context.Context) (string, error) {
-		request, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), method, url, once(method))
+		var content *body
+		var reader io.Reader = http.NoBody
+		if method == http.MethodPost {
+			content = new(body)
+			reader = io.LimitReader(content, 512)
+		}
+		request, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), method, url, reader)
 		if err != nil {
 			return "", err
 		}
 		response, err := client.Do(request)
 		if err != nil {
+			if content != nil && content.read.Load() {
+				err = &sentError{err}
+			}
 			return "", err
 		}
 		defer response.Body.Close()
@@ -62,19 +72,14 @@ func HTTP(transport http.RoundTripper, method, url string) *Way {
 	return w
 }
 
-// once returns a body that net/http can read, but not rewind: it makes a
-// GetBody for the readers it knows, and does not know this one.
-func once(method string) io.Reader {
-	if method != http.MethodPost {
-		return http.NoBody
-	}
-	return io.LimitReader(questionMarks{}, 512)
+// A body reads as "????", without end. It is none of the readers from which
+// net/http makes a GetBody.
+type body struct {
+	read atomic.Bool // whether any of it was
 }
 
-// questionMarks reads as "????", without end.
-type questionMarks struct{}
-
-func (questionMarks) Read(p []byte) (int, error) {
+func (b *body) Read(p []byte) (int, error) {
+	b.read.Store(true)
 	for i := range p {
 		p[i] = '?'
 	}

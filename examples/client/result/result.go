@@ -53,6 +53,7 @@ const (
 	Reset       Kind = "reset"        // the connection ended before the answer
 	Unavailable Kind = "unavailable"  // an answer: gRPC's UNAVAILABLE or HTTP's 503
 	NoEndpoints Kind = "no-endpoints" // there was no pod to ask, or no such Service
+	Sent        Kind = "sent"         // the connection ended when the body, which cannot be sent twice, was on its way
 	Other       Kind = "other"
 )
 
