@@ -145,3 +145,27 @@ func TestATimeShorterThanTheLatencySaysNothing(t *testing.T) {
 		}
 	})
 }
+
+// What it takes to connect is not what a request takes.
+func TestTheTimeUntilARequestIsSentIsNoLatency(t *testing.T) {
+	inTime(t, balancer.Config{}, 2, func(t *testing.T, b *balancer.Balancer) {
+		one, other := b.Backends()[0], b.Backends()[1]
+		p := b.Take(one)
+		pass(time.Second) // it is being connected
+		if n := serve(t, b, 100, func(*balancer.Backend) health.Outcome { return health.Neutral })[one]; n > 10 {
+			t.Errorf("while it is being connected it gets %d of 100 requests", n)
+		}
+		p.Sent()
+		pass(time.Millisecond)
+		p.Done(balancer.Result{Outcome: health.Success})
+		p = b.Take(other)
+		pass(time.Millisecond)
+		p.Done(balancer.Result{Outcome: health.Success})
+		if n := serve(t, b, 300, func(*balancer.Backend) health.Outcome { return health.Neutral })[one]; n < 100 {
+			t.Errorf("when it is connected it gets %d of 300 requests", n)
+		}
+		if one.InFlight() != 0 {
+			t.Errorf("%d in flight", one.InFlight())
+		}
+	})
+}

@@ -20,6 +20,9 @@ func one(start int64) uint64 { return uint64(start)>>loadTimeShift<<loadCountBit
 func (l *load) start(now int64)    { l.word.Add(one(now)) }
 func (l *load) finish(start int64) { l.word.Add(-one(start)) }
 
+// restart makes a request that started before one that starts now.
+func (l *load) restart(start, now int64) { l.word.Add(one(now) - one(start)) }
+
 func (l *load) count() int64 { return int64(l.word.Load() & (1<<loadCountBits - 1)) }
 
 // read returns the number of requests in flight and their mean age in

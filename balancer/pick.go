@@ -153,6 +153,19 @@ func (t *rotation) search(r *Request) (*Backend, error) {
 	}
 }
 
+// Sent takes note that the request goes out only now: the adapter has made a
+// connection for it. What that took, with a TLS handshake it is many times as much
+// as an answer takes, is no latency to be expected of the backend, which would be
+// avoided for it.
+func (p *Pick) Sent() {
+	if !p.backend.balancer.policy.timed && p.start == 0 || p.state == answered {
+		return
+	}
+	now := p.backend.balancer.hooks.Now()
+	p.backend.pending.restart(p.start, now)
+	p.start = now
+}
+
 // Answered takes note that the backend has answered, while the request goes on:
 // a stream with its first message, or a response with its headers. The request
 // counts as in flight until Done, but for its age and latency this is its end.

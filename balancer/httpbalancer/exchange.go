@@ -44,6 +44,9 @@ func (x *exchange) send(req *http.Request, body *requestBody) (*http.Response, e
 	}
 	x.conn = c
 	x.reused, x.sent, x.received = c.used.Load(), c.sent(), c.received()
+	if !x.reused && x.pick.Backend() != nil {
+		x.pick.Sent()
+	}
 	ctx := req.Context()
 	switch {
 	case ctx.Done() != nil && !c.http2:
