@@ -39,6 +39,7 @@ var suites = []suite{
 	{"pick", "Pick and Done, with requests in flight, beside the policies of gRPC, Kratos and go-zero", pickSuite},
 	{"grpc", "requests over loopback, and a channel with 1,000 endpoints, beside gRPC's round_robin", grpcSuite},
 	{"http", "requests over http.Transport's own cost, 10,000 backends, a dead one, beside Kratos", httpSuite},
+	{"telemetry", "what it costs to have all of it reported to OpenTelemetry", telemetrySuite},
 	{"update", "a list of 10,000 backends kept up to date, beside the policies of gRPC", updateSuite},
 }
 

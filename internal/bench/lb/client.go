@@ -33,6 +33,8 @@ type Client struct {
 	// for each connection the minutes that 10,000 connections take.
 	early bool
 	lag   time.Duration // until it heeds what backends have reported
+	// telemetry says that an OpenTelemetry reader collects all there is, each second.
+	telemetry bool
 }
 
 // The peers.
@@ -63,6 +65,22 @@ const (
 	Balancer   = "balancer.Balancer" // the package by itself, for updates
 )
 
+// Reported are the policies that are measured with telemetry, too, by their name
+// followed by Telemetry.
+var Reported = []string{balancer.Adaptive, balancer.LeastRequest, balancer.RoundRobin}
+
+// Telemetry follows the name of a policy.
+const Telemetry = ", telemetry on"
+
+func reported() (made []Client) {
+	for _, policy := range Reported {
+		c := sidestep(policy+Telemetry, fmt.Sprintf(`{"policy":%q}`, policy))
+		c.telemetry = true
+		made = append(made, c)
+	}
+	return made
+}
+
 // ours returns sidestep's policies, as gRPC builds them.
 func ours() []Client {
 	made := []Client{
@@ -87,7 +105,7 @@ func Policies() []Client { return append(ours(), peers...) }
 
 // Named returns the client with that name.
 func Named(name string) (Client, error) {
-	clients := append(Policies(), Client{Name: Balancer})
+	clients := append(append(Policies(), reported()...), Client{Name: Balancer})
 	i := slices.IndexFunc(clients, func(c Client) bool { return c.Name == name })
 	if i < 0 {
 		return Client{}, fmt.Errorf("there is no client %q", name)

@@ -31,6 +31,11 @@ func (c Client) start(n int) (load, error) {
 	if c.policy == "" {
 		return newKratosLoad(n), nil
 	}
+	if c.telemetry {
+		if err := collect(); err != nil {
+			return nil, err
+		}
+	}
 	ch, err := newChannel(c)
 	if err != nil {
 		return nil, err
