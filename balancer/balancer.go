@@ -70,6 +70,7 @@ type Balancer struct {
 
 	rotation atomic.Pointer[rotation]
 	probe    atomic.Pointer[Backend] // is ejected and gets the next request, see ejection.go
+	sampled  atomic.Bool             // a request was, a moment ago, see sample.go
 
 	_    [64]byte // apart from what all picks read
 	mean estimate // of the latencies of all backends
@@ -95,6 +96,7 @@ type Balancer struct {
 
 	publishing sync.Mutex // held while a rotation is made and announced; taken before mu
 	spared     []float32  // which part of its load each level is spared, because it drowns; guarded by publishing
+	troubled   bool       // the last event of a rotation was that no backend is fit; guarded by publishing
 }
 
 // A rotation is the set that picks are made from. It never changes.
@@ -245,15 +247,18 @@ func (b *Balancer) publish() {
 }
 
 // tellOf takes note of it when no backend is fit any more, and when some are again.
+// It is called with publishing held.
 func (b *Balancer) tellOf(last, next *rotation) {
 	before, after := last.trouble(), next.trouble()
 	switch {
-	case before == after || before == "" && errors.Is(last.err, ErrEmpty) && after == EventNoneFit: // or they are being connected
+	case before == after || errors.Is(last.err, ErrEmpty): // or they are being connected
+		return
 	case after != "":
 		b.happened(after, nil, "")
-	default:
+	case b.troubled:
 		b.happened(EventFit, nil, "")
 	}
+	b.troubled = after != ""
 }
 
 // trouble is the event of a rotation that has no fit backend, though there are

@@ -21,6 +21,7 @@ type Pick struct {
 	backend *Backend
 	start   int64
 	state   pickState
+	sample  bool // see sample.go
 }
 
 type pickState uint8
@@ -37,7 +38,7 @@ func (p *Pick) Backend() *Backend { return p.backend }
 // Plain reports whether the pick says nothing but its backend, as those of
 // policies that keep no time do. Then [Backend.Picked] is the same pick, so an
 // adapter need not keep it until the request is done.
-func (p *Pick) Plain() bool { return p.start == 0 && p.state == waiting }
+func (p *Pick) Plain() bool { return p.start == 0 && p.state == waiting && !p.sample }
 
 // Picked returns a Plain pick of b. It counts nothing: the request has been
 // counted by the Pick whose place it takes.
@@ -59,7 +60,8 @@ type Result struct {
 // flight there, until it is done. The error is ErrEmpty, ErrNoneFit or ErrBusy.
 func (b *Balancer) Pick(r Request) (Pick, error) {
 	r.balancer = b
-	if b.policy.timed || samplers.Load() != nil && b.hooks.Random()%sampleUntimed == 0 {
+	sample := b.takesSample()
+	if b.policy.timed || sample {
 		r.now = b.hooks.Now()
 	}
 	if b.probe.Load() != nil {
@@ -74,7 +76,7 @@ func (b *Balancer) Pick(r Request) (Pick, error) {
 		if err == nil {
 			be.pending.start(r.now)
 			b.count(1)
-			return Pick{backend: be, start: r.now}, nil
+			return Pick{backend: be, start: r.now, sample: sample}, nil
 		}
 		if b.rotation.Load() == rotation {
 			b.counts.noBackend.Add(1)
@@ -181,6 +183,9 @@ func (p *Pick) Answered(r Result) {
 	switch {
 	case r.Outcome != health.Neutral:
 		b.settle(p.start, state, r)
+		if p.sample {
+			b.sample(p.start, r.Outcome)
+		}
 		return
 	case state == probing:
 		b.balancer.readmit(b)
@@ -203,6 +208,9 @@ func (p *Pick) Done(r Result) {
 	}
 	b.pending.finish(p.start)
 	b.settle(p.start, p.state, r)
+	if p.sample {
+		b.sample(p.start, r.Outcome)
+	}
 }
 
 // Undo ends a pick that never became a request. It stands in place of Done.
@@ -218,9 +226,6 @@ func (p *Pick) Undo() {
 // settle takes note of what became of a request.
 func (b *Backend) settle(start int64, state pickState, r Result) {
 	b.ended[r.Outcome].Add(1)
-	if start != 0 {
-		b.sample(start, r.Outcome)
-	}
 	switch {
 	case state == probing:
 		b.balancer.probed(b, r.Outcome)

@@ -17,13 +17,10 @@ type Sample struct {
 	Latency               time.Duration
 }
 
-// How many requests there are to a sample. Policies that go by latencies measure
-// all of them anyway; for the others it takes two looks at a clock, which cost as
-// much as the rest of a pick.
-const (
-	sampleTimed   = 16
-	sampleUntimed = 64
-)
+// samplePeriod is the shortest time between two samples of a Balancer. To measure
+// a latency where the policy does not takes two looks at a clock, which cost as much
+// as the rest of a pick.
+const samplePeriod = 10 * time.Millisecond
 
 // samplers are those of SampleLatencies; nil if there are none.
 var (
@@ -32,9 +29,9 @@ var (
 )
 
 // SampleLatencies calls f for some of the requests to backends of Balancers that
-// have a name, until stop is called: one of 16 where the policy goes by latencies,
-// and else one of 64. It is for reports to the outside. f is called by many
-// goroutines, and must not block.
+// have a name, until stop is called: a hundred a second of each Balancer at most,
+// each of them the first that comes after a while. It is for reports to the outside.
+// f is called by many goroutines, and must not block.
 func SampleLatencies(f func(Sample)) (stop func()) {
 	change := func(change func([]*func(Sample)) []*func(Sample)) {
 		samplersMu.Lock()
@@ -57,11 +54,19 @@ func SampleLatencies(f func(Sample)) (stop func()) {
 	})
 }
 
-// sample hands a request that began at start to the samplers, if it is one of
-// many.
+// takesSample reports whether the next request is to be a sample.
+func (b *Balancer) takesSample() bool {
+	if samplers.Load() == nil || b.sampled.Load() || b.hooks.Name == "" || !b.sampled.CompareAndSwap(false, true) {
+		return false
+	}
+	b.hooks.AfterFunc(samplePeriod, func() { b.sampled.Store(false) })
+	return true
+}
+
+// sample hands a request that began at start to the samplers.
 func (b *Backend) sample(start int64, o health.Outcome) {
 	list := samplers.Load()
-	if list == nil || b.balancer.hooks.Name == "" || b.balancer.policy.timed && start>>10%sampleTimed != 0 {
+	if list == nil {
 		return
 	}
 	s := Sample{

@@ -70,24 +70,30 @@ func (b *Balancer) Status() Status {
 		Counts:   b.counts.read(),
 		Events:   b.events.latest(toTime),
 	}
-	b.mu.Lock()
-	b.sweepGone()
-	s.Requests = maps.Clone(b.past)
-	current, gone := b.ordered, slices.Clone(b.gone)
-	b.mu.Unlock()
-	if s.Requests == nil {
-		s.Requests = make(map[string]Outcomes)
+	s.Requests = b.requests()
+	backends := slices.Clone(b.Backends())
+	slices.SortFunc(backends, func(a, b *Backend) int { return a.Endpoint().Addr.Compare(b.Endpoint().Addr) })
+	for _, be := range backends {
+		s.Backends = append(s.Backends, be.status(now, toTime))
 	}
-	for _, be := range current {
-		status := be.status(now, toTime)
-		s.Backends = append(s.Backends, status)
-		addTo(s.Requests, be, status.Requests)
-	}
-	for _, be := range gone {
-		addTo(s.Requests, be, be.ended.read())
-	}
-	slices.SortFunc(s.Backends, func(a, b BackendStatus) int { return a.Addr.Compare(b.Addr) })
 	return s
+}
+
+// requests returns what became of the requests to all backends that there are and were, by zone.
+func (b *Balancer) requests() map[string]Outcomes {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sweepGone()
+	sum := maps.Clone(b.past)
+	if sum == nil {
+		sum = make(map[string]Outcomes)
+	}
+	for _, backends := range [][]*Backend{b.ordered, b.gone} {
+		for _, be := range backends {
+			addTo(sum, be, be.ended.read())
+		}
+	}
+	return sum
 }
 
 func addTo(byZone map[string]Outcomes, be *Backend, more Outcomes) {

@@ -26,13 +26,13 @@ type Total struct {
 	Counts   Counts
 }
 
-func (t *Total) add(s Status) {
-	for zone, more := range s.Requests {
+func (t *Total) add(requests map[string]Outcomes, counts Counts) {
+	for zone, more := range requests {
 		sum := t.Requests[zone]
 		sum.add(more)
 		t.Requests[zone] = sum
 	}
-	t.Counts.add(s.Counts)
+	t.Counts.add(counts)
 }
 
 func enlist(b *Balancer) {
@@ -53,7 +53,7 @@ func delist(b *Balancer) {
 		return
 	}
 	delete(registry.live, b)
-	totalOf(registry.closed, b.hooks.Name, b.hooks.Adapter).add(b.Status())
+	totalOf(registry.closed, b.hooks.Name, b.hooks.Adapter).add(b.requests(), b.counts.read())
 }
 
 func totalOf(totals map[totalKey]*Total, target, adapter string) *Total {
@@ -89,10 +89,10 @@ func Totals() []Total {
 	sums := make(map[totalKey]*Total)
 	for key, closed := range registry.closed {
 		sum := totalOf(sums, key.target, key.adapter)
-		sum.add(Status{Requests: closed.Requests, Counts: closed.Counts})
+		sum.add(closed.Requests, closed.Counts)
 	}
 	for b := range registry.live {
-		totalOf(sums, b.hooks.Name, b.hooks.Adapter).add(b.Status())
+		totalOf(sums, b.hooks.Name, b.hooks.Adapter).add(b.requests(), b.counts.read())
 	}
 	totals := make([]Total, 0, len(sums))
 	for _, sum := range sums {

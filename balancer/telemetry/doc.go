@@ -20,7 +20,7 @@
 //	sidestep.balancer.backends            {backend}      gauge      adapter, state (fit, warming, ejected, sick, unreachable), zone
 //	sidestep.balancer.in_flight           {request}      gauge      adapter, zone
 //	sidestep.balancer.requests            {request}      counter    adapter, zone, outcome, and cross_zone where the own zone is known
-//	sidestep.balancer.request.duration    s              histogram  adapter, outcome; sampled: one of 16, or of 64 with policies that keep no time
+//	sidestep.balancer.request.duration    s              histogram  adapter, outcome; of a sample of the requests, up to 100 a second of each target
 //	sidestep.balancer.retries             {retry}        counter    adapter, reason (not_sent, refused, broken, answer, try_timeout, hedge)
 //	sidestep.balancer.ejections           {ejection}     counter    adapter, cause (consecutive_failures, success_rate)
 //	sidestep.balancer.readmissions        {readmission}  counter    adapter
