@@ -27,14 +27,14 @@ type Backend struct {
 	seed     uint64 // of its places in the tables of keyed
 	conn     Conn   // set before the first pick
 
-	endpoint   atomic.Pointer[discovery.Endpoint]
-	outUntil   atomic.Int64 // when an ejected one gets its probe
-	reached    atomic.Bool  // at least once
-	priority   atomic.Uint32
-	record     health.Record
-	reported   reported
-	generation uint64 // of the update that named it last; guarded by the Balancer's mu
-	number     int    // among the owners of its latest table, see keyed; guarded by the Balancer's publishing
+	endpoint atomic.Pointer[discovery.Endpoint]
+	outUntil atomic.Int64 // when an ejected one gets its probe
+	reached  atomic.Bool  // at least once
+	priority atomic.Uint32
+	record   health.Record
+	reported reported
+	gone     bool // no update names it any more; guarded by the Balancer's mu
+	number   int  // among the owners of its latest table, see keyed; guarded by the Balancer's publishing
 }
 
 // The flags of a backend. Without any of them, it is picked like all others.
@@ -104,10 +104,29 @@ func (b *Backend) SetSick(now bool) {
 func (b *Backend) is(flags uint32) bool { return b.flags.Load()&flags != 0 }
 
 // set sets a flag and reports whether it was not set before.
-func (b *Backend) set(flag uint32) bool { return b.flags.Or(flag)&flag == 0 }
+func (b *Backend) set(flag uint32) bool {
+	before := b.flags.Or(flag)
+	b.counted(before, before|flag)
+	return before&flag == 0
+}
 
-// unset takes back a flag and reports whether it was set before.
-func (b *Backend) unset(flag uint32) bool { return b.flags.And(^flag)&flag != 0 }
+// unset takes back flags and reports whether one of them was set before.
+func (b *Backend) unset(flags uint32) bool {
+	before := b.flags.And(^flags)
+	b.counted(before, before&^flags)
+	return before&flags != 0
+}
+
+// counted keeps count of the backends that are there and not fit.
+func (b *Backend) counted(before, after uint32) {
+	out := func(flags uint32) bool { return flags&(unreachable|sick|ejected) != 0 && flags&left == 0 }
+	switch {
+	case out(after) && !out(before):
+		b.balancer.out.Add(1)
+	case out(before) && !out(after):
+		b.balancer.out.Add(-1)
+	}
+}
 
 // Observe tells the backend's health what an adapter learned without a
 // request: that a connection was made or lost. Other outcomes than Success and

@@ -79,20 +79,22 @@ type Balancer struct {
 	counts counts
 	events events
 
-	mu         sync.Mutex
-	backends   map[discovery.Identity]*Backend // guarded by mu
-	listed     []*Backend                      // the same, in the order of the last update; guarded by mu
-	ordered    []*Backend                      // the same, in this client's order; never changed in place; guarded by mu
-	generation uint64                          // of the last update; guarded by mu
-	due        bool                            // the rotation is out of date; guarded by mu
-	pausing    bool                            // a call of publishDue is on its way; guarded by mu
-	closed     bool                            // guarded by mu
-	ejected    int                             // how many backends are; guarded by mu
-	toProbe    []*Backend                      // after probe; guarded by mu
-	pardoned   int64                           // until when none is ejected; guarded by mu
-	gone       []*Backend                      // backends that have left, with requests in flight; guarded by mu
-	past       map[string]Outcomes             // of those without, by zone; nil if there were none; guarded by mu
-	watching   bool                            // a call that weighs the levels anew is on its way; guarded by mu
+	out atomic.Int64 // how many backends are not fit, see Backend.counted
+
+	mu       sync.Mutex
+	given    []discovery.Endpoint // of the last update, in order; guarded by mu
+	listed   []*Backend           // theirs, at the same indexes; guarded by mu
+	ordered  []*Backend           // the same, in this client's order; never changed in place; guarded by mu
+	further  int                  // how many of them have another priority than 0; guarded by mu
+	due      bool                 // the rotation is out of date; guarded by mu
+	pausing  bool                 // a call of publishDue is on its way; guarded by mu
+	closed   bool                 // guarded by mu
+	ejected  int                  // how many backends are; guarded by mu
+	toProbe  []*Backend           // after probe; guarded by mu
+	pardoned int64                // until when none is ejected; guarded by mu
+	gone     []*Backend           // backends that have left, with requests in flight; guarded by mu
+	past     map[string]Outcomes  // of those without, by zone; nil if there were none; guarded by mu
+	watching bool                 // a call that weighs the levels anew is on its way; guarded by mu
 
 	publishing sync.Mutex // held while a rotation is made and announced; taken before mu
 	spared     []float32  // which part of its load each level is spared, because it drowns; guarded by publishing
@@ -135,7 +137,6 @@ func New(config Config, hooks Hooks) (*Balancer, error) {
 		policy:    config.newPolicy(hooks.Random),
 		slowStart: config.slowStart(),
 		answered:  config.answeredLoad(),
-		backends:  make(map[discovery.Identity]*Backend),
 	}
 	b.keyed, _ = b.policy.Policy.(*keyed)
 	b.rotation.Store(&rotation{err: ErrEmpty})
@@ -167,7 +168,7 @@ func (b *Balancer) Close() {
 	b.mu.Lock()
 	closed, gone := b.closed, b.ordered
 	b.closed = true
-	b.backends, b.listed, b.ordered, b.toProbe = nil, nil, nil, nil
+	b.given, b.listed, b.ordered, b.toProbe = nil, nil, nil, nil
 	b.probe.Store(nil)
 	for _, be := range gone {
 		be.set(left)
@@ -231,12 +232,12 @@ func (b *Balancer) publish() {
 	defer b.publishing.Unlock()
 	b.mu.Lock()
 	b.due = false
-	all, closed := b.ordered, b.closed
+	all, leveled, closed := b.ordered, b.further > 0, b.closed
 	b.mu.Unlock()
 	if closed {
 		return
 	}
-	next := b.rotate(all)
+	next := b.rotate(all, leveled)
 	b.tellOf(b.rotation.Swap(next), next)
 	if len(next.levels) > 1 {
 		b.watchLevels()
@@ -274,21 +275,30 @@ func (t *rotation) trouble() EventKind {
 	}
 }
 
-func (b *Balancer) rotate(all []*Backend) *rotation {
-	if len(all) == 0 {
+// rotate makes a rotation of all backends, of which some may be on further levels.
+// It is called with publishing held.
+func (b *Balancer) rotate(all []*Backend, leveled bool) *rotation {
+	levels := b.levels
+	if !leveled {
+		levels = b.level
+	}
+	switch {
+	case len(all) == 0:
 		return &rotation{err: ErrEmpty}
+	case b.out.Load() == 0: // as a rule, and to look at each of many costs
+		return &rotation{levels: levels(all, all)}
 	}
 	// When none is fit, those are used that can be reached, or else all (fail
 	// open).
 	for _, out := range []uint32{unreachable | sick | ejected, unreachable} {
 		if usable := without(all, out); len(usable) > 0 {
-			return &rotation{levels: b.levels(all, usable), ignore: (sick | ejected) &^ out}
+			return &rotation{levels: levels(all, usable), ignore: (sick | ejected) &^ out}
 		}
 	}
 	if b.hooks.ConnectFirst {
 		return &rotation{err: ErrNoneFit}
 	}
-	return &rotation{levels: b.levels(all, all), ignore: unreachable | sick | ejected}
+	return &rotation{levels: levels(all, all), ignore: unreachable | sick | ejected}
 }
 
 // without returns the backends that have none of the flags: the same slice if

@@ -17,7 +17,7 @@ func (b *Balancer) eject(be *Backend, cause health.Cause) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closed || be.is(ejected) || be.generation != b.generation || b.hooks.Now() < b.pardoned { // or it leaves
+	if b.closed || be.is(ejected) || be.gone || b.hooks.Now() < b.pardoned { // or it leaves
 		return
 	}
 	if b.ejected < b.maxEjected() {

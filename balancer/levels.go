@@ -29,8 +29,8 @@ func (b *Balancer) levels(all, usable []*Backend) []level {
 	for _, be := range all {
 		lowest, highest = min(lowest, be.priority.Load()), max(highest, be.priority.Load())
 	}
-	if lowest == highest { // as a rule
-		return []level{{picker: b.picker(all, usable), backends: usable, upTo: math.MaxUint32}}
+	if lowest == highest {
+		return b.level(all, usable)
 	}
 	var levels []level
 	var shares []float32
@@ -58,6 +58,11 @@ func (b *Balancer) levels(all, usable []*Backend) []level {
 	}
 	levels[len(levels)-1].upTo = math.MaxUint32
 	return levels
+}
+
+// level is levels where there is only one.
+func (b *Balancer) level(all, usable []*Backend) []level {
+	return []level{{picker: b.picker(all, usable), backends: usable, upTo: math.MaxUint32}}
 }
 
 func ofPriority(backends []*Backend, p uint32) []*Backend {

@@ -10,104 +10,141 @@ import (
 
 // replace makes the Balancer hold backends for exactly these endpoints. It
 // returns those that are to leave, and whether the rotation has changed.
-//
-// Updates come often and change little, so what is alike at both ends of the
-// old list and the new one is passed over, and between them the two are walked
-// together. Only what is not found that way is looked up.
 func (b *Balancer) replace(endpoints []discovery.Endpoint) (gone []*Backend, changed bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
 		return nil, false
 	}
-	b.generation++
-	old, n := b.listed, len(endpoints)
-	head, tail := 0, 0
-	for head < min(len(old), n) && old[head].endpoint.Load().Identity() == endpoints[head].Identity() {
-		changed = b.keep(old[head], &endpoints[head]) || changed
-		head++
+	d, inOrder := b.compare(endpoints)
+	if !inOrder {
+		endpoints = distinct(endpoints)
+		d, _ = b.compare(endpoints)
 	}
-	for tail < min(len(old), n)-head && old[len(old)-1-tail].endpoint.Load().Identity() == endpoints[n-1-tail].Identity() {
-		changed = b.keep(old[len(old)-1-tail], &endpoints[n-1-tail]) || changed
-		tail++
+	b.given = endpoints
+	if d == nil {
+		return nil, false
 	}
-	if head == len(old) && head == n {
+	came := make([]*Backend, 0, len(d.came))
+	for _, i := range d.came {
+		d.listed[i] = b.newBackend(&endpoints[i])
+		came = append(came, d.listed[i])
+	}
+	for _, i := range d.altered {
+		changed = b.alter(d.listed[i], &endpoints[i]) || changed
+	}
+	for _, be := range d.gone {
+		b.forget(be)
+	}
+	b.listed = d.listed
+	if len(came) == 0 && len(d.gone) == 0 {
 		return nil, changed
 	}
-	listed := append(make([]*Backend, 0, n), old[:head]...)
-	var came []*Backend
-	rest := old[head : len(old)-tail]
-	for i := head; i < n-tail; i++ {
-		e := &endpoints[i]
-		be, left := b.find(e.Identity(), rest)
-		rest = left
-		switch {
-		case be == nil:
-			be = b.newBackend(e)
-			b.backends[e.Identity()] = be
-			came = append(came, be)
-		case be.generation == b.generation: // named twice
-			continue
-		default:
-			changed = b.keep(be, e) || changed
-		}
-		listed = append(listed, be)
-	}
-	for _, be := range old[head : len(old)-tail] {
-		if be.generation != b.generation {
-			gone = append(gone, be)
-			b.forget(be)
-		}
-	}
-	listed = append(listed, old[len(old)-tail:]...)
-	b.listed = listed
-	if len(came) == 0 && len(gone) == 0 {
-		return nil, changed
-	}
-	b.ordered = b.merge(came, gone)
-	b.gone = append(b.gone, gone...)
+	b.ordered = b.merge(came, d.gone)
+	b.gone = append(b.gone, d.gone...)
 	b.sweepGone()
-	b.happened(EventEndpoints, nil, fmt.Sprintf("%d came, %d left, %d in all", len(came), len(gone), len(b.ordered)))
-	return gone, true
+	b.happened(EventEndpoints, nil, fmt.Sprintf("%d came, %d left, %d in all", len(came), len(d.gone), len(b.ordered)))
+	return d.gone, true
 }
 
-// find returns the backend of an endpoint, nil if it is new. As a rule it is the
-// first of those that the old list has left, or the one before has gone. It is
-// called with mu held.
-func (b *Balancer) find(id discovery.Identity, rest []*Backend) (_ *Backend, left []*Backend) {
-	switch {
-	case len(rest) > 0 && rest[0].endpoint.Load().Identity() == id:
-		return rest[0], rest[1:]
-	case len(rest) > 1 && rest[1].endpoint.Load().Identity() == id:
-		return rest[1], rest[2:]
-	default:
-		return b.backends[id], rest
+// A difference is what an update changes.
+type difference struct {
+	listed  []*Backend // those that there are then, nil where one comes
+	came    []int      // where that is
+	altered []int      // where something else is known of the endpoint
+	gone    []*Backend
+}
+
+// compare returns the difference between the endpoints of the last update and
+// these, nil if there is none. Updates come often and change little, so this is
+// one walk along both lists, which follows no pointers: those of the backends
+// would cost more than all the rest. It reports whether these are in order, as
+// those of a Snapshot are; if not, there is nothing to be learned from the walk.
+// It is called with mu held.
+func (b *Balancer) compare(endpoints []discovery.Endpoint) (_ *difference, inOrder bool) {
+	old, i := b.given, 0 // what has been passed of the old ones
+	for i < min(len(old), len(endpoints)) && old[i].Equal(&endpoints[i]) {
+		i++
 	}
+	if i == len(old) && i == len(endpoints) {
+		return nil, true
+	}
+	d := &difference{listed: append(make([]*Backend, 0, len(endpoints)), b.listed[:i]...)}
+	for j := i; j < len(endpoints); j++ {
+		e := &endpoints[j]
+		if i < len(old) && old[i].Equal(e) { // as a rule
+			d.listed = append(d.listed, b.listed[i])
+			i++
+			continue
+		}
+		for i < len(old) && byIdentity(&old[i], e) < 0 {
+			d.gone = append(d.gone, b.listed[i])
+			i++
+		}
+		switch {
+		case i < len(old) && old[i].Identity() == e.Identity():
+			if !old[i].Equal(e) {
+				d.altered = append(d.altered, j)
+			}
+			d.listed = append(d.listed, b.listed[i])
+			i++
+		case j > 0 && byIdentity(&endpoints[j-1], e) >= 0:
+			return nil, false
+		default:
+			d.came = append(d.came, j)
+			d.listed = append(d.listed, nil)
+		}
+	}
+	d.gone = append(d.gone, b.listed[i:]...)
+	return d, true
 }
 
-// keep tells a backend what discovery says of its endpoint now, and reports
+// byIdentity is the order of the endpoints of a Snapshot.
+func byIdentity(x, y *discovery.Endpoint) int {
+	return cmp.Or(x.Addr.Compare(y.Addr), cmp.Compare(x.UID, y.UID))
+}
+
+// distinct returns the endpoints in order, each once.
+func distinct(endpoints []discovery.Endpoint) []discovery.Endpoint {
+	return slices.CompactFunc(discovery.NewSnapshot(endpoints).Endpoints, func(x, y discovery.Endpoint) bool {
+		return x.Identity() == y.Identity()
+	})
+}
+
+// alter tells a backend what discovery says of its endpoint now, and reports
 // whether that changes the rotation. It is called with mu held.
-func (b *Balancer) keep(be *Backend, e *discovery.Endpoint) (changed bool) {
-	be.generation = b.generation
-	be.endpoint.Store(e)
+func (b *Balancer) alter(be *Backend, e *discovery.Endpoint) (changed bool) {
+	own := *e
+	be.endpoint.Store(&own)
 	weight, priority := max(e.Weight, 1), uint32(e.Priority)
 	changed = be.weight.Load() != weight || be.priority.Load() != priority
 	if changed {
 		be.weight.Store(weight)
-		be.priority.Store(priority)
+		b.prioritize(be, priority)
 	}
 	return changed
 }
 
+// prioritize is called with mu held.
+func (b *Balancer) prioritize(be *Backend, priority uint32) {
+	if be.priority.Swap(priority) > 0 {
+		b.further--
+	}
+	if priority > 0 {
+		b.further++
+	}
+}
+
 // newBackend is called with mu held.
 func (b *Balancer) newBackend(e *discovery.Endpoint) *Backend {
-	be := &Backend{balancer: b, rank: b.hooks.Random(), generation: b.generation}
-	be.endpoint.Store(e)
+	be := &Backend{balancer: b, rank: b.hooks.Random()}
+	own := *e // whatever else it came with is not to be kept for as long as it is there
+	be.endpoint.Store(&own)
 	if b.keyed != nil {
 		be.seed = seedOf(e)
 	}
 	be.weight.Store(max(e.Weight, 1))
-	be.priority.Store(uint32(e.Priority))
+	b.prioritize(be, uint32(e.Priority))
 	be.flags.Store(unproven)
 	if len(b.listed) > 0 && b.slowStart > 0 { // the first ones have nobody to leave the work to
 		be.joined = b.hooks.Now()
@@ -123,7 +160,8 @@ func (b *Balancer) newBackend(e *discovery.Endpoint) *Backend {
 
 // forget is called with mu held, for a backend that leaves.
 func (b *Balancer) forget(be *Backend) {
-	delete(b.backends, be.endpoint.Load().Identity())
+	be.gone = true
+	b.prioritize(be, 0)
 	if be.unset(ejected) {
 		b.ejected--
 	}
@@ -133,8 +171,8 @@ func (b *Balancer) forget(be *Backend) {
 // moving pointers is much faster than following them.
 const few = 16
 
-// merge returns the backends of this generation in this client's order: those
-// that were there already and have not gone, and came. It is called with mu held.
+// merge returns all backends in this client's order: those that were there
+// already and have not gone, and came. It is called with mu held.
 func (b *Balancer) merge(came, gone []*Backend) []*Backend {
 	byRank := func(x, y *Backend) int { return cmp.Compare(x.rank, y.rank) }
 	if len(came)+len(gone) <= few {
@@ -158,7 +196,7 @@ func (b *Balancer) merge(came, gone []*Backend) []*Backend {
 	slices.SortFunc(came, byRank)
 	merged := make([]*Backend, 0, len(b.listed))
 	for _, be := range b.ordered {
-		if be.generation != b.generation {
+		if be.gone {
 			continue
 		}
 		for len(came) > 0 && byRank(came[0], be) < 0 {

@@ -43,7 +43,8 @@ const attemptDelay = 250 * time.Millisecond
 // connect is the Balancer's hook for a new backend. The connection is not made
 // before startDials.
 func (p *pool) connect(b *balancer.Backend) balancer.Conn {
-	c := &connection{pool: p, backend: b, addresses: p.addresses.find(b.Endpoint().Identity())}
+	// A copy: the resolver's slice may be part of one with the addresses of all endpoints.
+	c := &connection{pool: p, backend: b, addresses: slices.Clone(p.addresses.find(b.Endpoint().Identity()))}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.conns[connectivity.Connecting]++

@@ -9,13 +9,27 @@ import (
 	"github.com/sidestep-lb/sidestep/resolver"
 )
 
-// endpointsOf returns the endpoints of a resolver's state.
-func endpointsOf(s grpcresolver.State) []discovery.Endpoint {
-	endpoints := make([]discovery.Endpoint, 0, len(s.Endpoints))
+// endpointsOf returns the endpoints of a resolver's state: the last ones if they
+// are the same.
+func endpointsOf(s grpcresolver.State, last []discovery.Endpoint) []discovery.Endpoint {
+	var endpoints []discovery.Endpoint // not before there is a difference
+	n := 0
 	for i := range s.Endpoints {
-		if len(s.Endpoints[i].Addresses) > 0 {
-			endpoints = append(endpoints, endpointOf(s.Endpoints[i]))
+		if len(s.Endpoints[i].Addresses) == 0 {
+			continue
 		}
+		e := endpointOf(s.Endpoints[i])
+		switch {
+		case endpoints != nil:
+			endpoints = append(endpoints, *e)
+		case n < len(last) && last[n].Equal(e):
+			n++
+		default:
+			endpoints = append(append(make([]discovery.Endpoint, 0, len(s.Endpoints)), last[:n]...), *e)
+		}
+	}
+	if endpoints == nil {
+		return last[:n]
 	}
 	return endpoints
 }
@@ -50,12 +64,12 @@ func (a *addresses) find(id discovery.Identity) []grpcresolver.Address {
 	return a.index[id]
 }
 
-func endpointOf(e grpcresolver.Endpoint) discovery.Endpoint {
+func endpointOf(e grpcresolver.Endpoint) *discovery.Endpoint {
 	if known, ok := resolver.EndpointOf(e); ok {
-		return *known
+		return known
 	}
 	// Another resolver made it, which knows an address and nothing else.
-	endpoint := discovery.Endpoint{Ready: true, Serving: true}
+	endpoint := &discovery.Endpoint{Ready: true, Serving: true}
 	var err error
 	if endpoint.Addr, err = netip.ParseAddrPort(e.Addresses[0].Addr); err != nil {
 		endpoint.UID = e.Addresses[0].Addr // a host name or a Unix socket

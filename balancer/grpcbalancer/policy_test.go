@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"weak"
 
 	gbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/connectivity"
@@ -148,6 +150,27 @@ func TestManyConnectionsThatBecomeReadyCostFewPickers(t *testing.T) {
 	if n, state := cc.heard(); n > 50 || state.ConnectivityState != connectivity.Ready {
 		t.Errorf("%d pickers were published, the last with state %v", n, state.ConnectivityState)
 	}
+}
+
+// The addresses that a resolver hands on may be parts of one slice with those of
+// thousands of others, and connections last for weeks.
+func TestAConnectionKeepsNothingOfTheStateThatItCameWith(t *testing.T) {
+	b, _ := build(t, 1, "{}")
+	texts := []string{"10.0.1.1:80", "10.0.1.2:80"}
+	kept := func() weak.Pointer[grpcresolver.Address] {
+		all := []grpcresolver.Address{{Addr: texts[0]}, {Addr: texts[1]}}
+		s := grpcresolver.State{Endpoints: []grpcresolver.Endpoint{{Addresses: all[:1:1]}, {Addresses: all[1:]}}}
+		if err := b.UpdateClientConnState(gbalancer.ClientConnState{ResolverState: s}); err != nil {
+			t.Fatal(err)
+		}
+		return weak.Make(&all[0])
+	}()
+	update(t, b, texts[:1], texts[1:])
+	runtime.GC()
+	if kept.Value() != nil {
+		t.Error("it is there still")
+	}
+	runtime.KeepAlive(b)
 }
 
 func TestPickAllocatesNothing(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	grpcresolver "google.golang.org/grpc/resolver"
 
 	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/discovery"
 	"github.com/sidestep-lb/sidestep/resolver"
 )
 
@@ -36,7 +37,9 @@ type pool struct {
 	streams      int64         // on each of them, before there is another one
 	calls        sync.Pool     // of *call
 
-	addresses addresses // used in calls of update alone
+	// Used in calls of update alone.
+	addresses addresses
+	endpoints []discovery.Endpoint // of the last update
 
 	pushing sync.Mutex         // held while gRPC is told, so that it hears things in order; taken before mu
 	told    connectivity.State // guarded by pushing
@@ -78,8 +81,8 @@ func newPool(cc gbalancer.ClientConn, target string, config *lbConfig, newPolicy
 // update makes the pool hold the endpoints of s.
 func (p *pool) update(s grpcresolver.State) error {
 	p.addresses = addresses{of: s.Endpoints}
-	endpoints := endpointsOf(s)
-	if len(endpoints) == 0 {
+	p.endpoints = endpointsOf(s, p.endpoints)
+	if len(p.endpoints) == 0 {
 		reason := resolver.Unusable(s)
 		if reason == nil {
 			reason = fmt.Errorf("%s: %w", p.target, errNoAddresses)
@@ -88,10 +91,11 @@ func (p *pool) update(s grpcresolver.State) error {
 		p.reason = reason
 		p.mu.Unlock()
 	}
-	p.balancer.Update(endpoints)
+	p.balancer.Update(p.endpoints)
+	p.addresses = addresses{} // to be kept for no longer: it is all that the resolver said
 	p.startDials()
 	p.settle()
-	if len(endpoints) == 0 {
+	if len(p.endpoints) == 0 {
 		return gbalancer.ErrBadResolverState
 	}
 	return nil

@@ -59,10 +59,13 @@ const (
 func Select(s *discovery.Snapshot, at Locality) [][]discovery.Endpoint {
 	found := inspect(s, at)
 	mode := found.mode()
-	n := 0
-	for i := range s.Endpoints {
-		if mode.admits(&s.Endpoints[i], at) {
-			n++
+	n := found.ready
+	if mode != All {
+		n = 0
+		for i := range s.Endpoints {
+			if mode.admits(&s.Endpoints[i], at) {
+				n++
+			}
 		}
 	}
 	switch n {
