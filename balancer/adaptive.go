@@ -13,7 +13,10 @@ import "time"
 // not). And what was measured seconds ago counts less: it fades into the
 // average of all backends, hardly at first and then fast, so that one that was
 // slow is tried again soon after, while one that few requests go to is still
-// known. A failure counts as a long latency, see penalize, and fades slowly.
+// known. A failure counts as a long latency, see penalize, and fades slowly. One
+// that was never measured is tried at once: the average may come from the only
+// request so far, which found everything cold, and until there is an answer no
+// other request goes there.
 //
 // Small differences are noise more often than not, so of two backends the one
 // that has served fewer requests lately is given up to a fifth. Equal backends
@@ -94,11 +97,12 @@ func (b *Backend) cost(now int64, mean float32) float32 {
 	return cost
 }
 
-// expected is the latency that is to be expected by what was measured.
+// expected is the latency that is to be expected by what was measured, 0 if
+// nothing was.
 func (b *Backend) expected(now int64, mean float32) float32 {
 	measured, idle := b.estimate.read(now)
 	if measured == 0 {
-		return mean
+		return 0
 	}
 	fade := idle * (1 / float32(fadeTime))
 	fade *= fade

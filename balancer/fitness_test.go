@@ -548,6 +548,28 @@ func TestABackendThatAskedToBeSparedIsSparedForLonger(t *testing.T) {
 	}
 }
 
+// The first request of a client finds everything cold, and its latency is the only
+// one that is known for a while.
+func TestOneThatWasNeverMeasuredIsTriedSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBalancer(t, balancer.Adaptive, balancer.Hooks{})
+		b.Update(endpoints(0, 3))
+		asked := make(map[*balancer.Backend]bool)
+		latency := 50 * time.Millisecond
+		for range 10 {
+			r := pick(t, b)
+			pass(latency)
+			r.Done(health.Success)
+			asked[r.Backend] = true
+			latency = time.Millisecond
+			pass(20 * time.Millisecond)
+		}
+		if len(asked) != 3 {
+			t.Errorf("10 requests went to %d of 3 backends", len(asked))
+		}
+	})
+}
+
 func TestOneThatWasSlowIsTriedAgain(t *testing.T) {
 	for _, policy := range []string{balancer.Adaptive, balancer.PeakEWMA} {
 		inTime(t, balancer.Config{Policy: policy}, 2, func(t *testing.T, b *balancer.Balancer) {

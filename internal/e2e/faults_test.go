@@ -27,12 +27,12 @@ const (
 	// Beyond it something else disturbs the machine, and the scene is played again,
 	// up to maxAttempts times in all; the attempt with the least noise counts.
 	quiet       = 1.5
-	maxAttempts = 3
+	maxAttempts = 2
 )
 
 // repeats is how many scenes may still be played again, so that a machine that
 // is never quiet does not keep the tests for ever.
-var repeats = 4
+var repeats = 2
 
 func (c contest) podIsSlow(t *testing.T) {
 	cl := needCluster(t)
