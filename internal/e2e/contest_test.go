@@ -39,14 +39,28 @@ requests that had no answer in time are among them.`,
 
 // run plays all scenes.
 func (c contest) run(t *testing.T) {
-	t.Run("pods come", c.scaleUp)
-	t.Run("pods are replaced", c.rollouts)
-	t.Run("pod is slow", c.podIsSlow)
-	t.Run("pod fails", c.podFails)
-	t.Run("pod is frozen", c.podIsFrozen)
-	t.Run("pod is silent", c.podIsSilent)
-	t.Run("pod is killed", c.podIsKilled)
-	t.Run("API server is down", c.apiServerIsDown)
+	c.play(t, "pods are replaced", c.rollouts)
+	c.play(t, "pod is slow", c.podIsSlow)
+	c.play(t, "pod fails", c.podFails)
+	c.play(t, "pod is frozen", c.podIsFrozen)
+	c.play(t, "pod is silent", c.podIsSilent)
+	c.play(t, "pod is killed", c.podIsKilled)
+	c.play(t, "pods come", c.scaleUp)
+	c.play(t, "API server is down", c.apiServerIsDown)
+}
+
+// longest is what the longest scene takes on a slow machine.
+const longest = 5 * time.Minute
+
+// play plays a scene, if there is time for it.
+func (c contest) play(t *testing.T, name string, scene func(*testing.T)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) {
+		if deadline, ok := t.Deadline(); ok && time.Until(deadline) < longest {
+			t.Skipf("-timeout is up in %v, and a scene takes up to %v", time.Until(deadline).Round(time.Second), longest)
+		}
+		scene(t)
+	})
 }
 
 // peers are the ways without the control, which has no place in scenes where

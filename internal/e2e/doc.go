@@ -27,6 +27,6 @@
 // Latencies are compared with those of the same client in the same run, just
 // before something breaks, and by the side of a client that the fault does not
 // concern. Still, they want a machine that does nothing else: where it does, the
-// scenes that judge latencies are played again. All of it takes half an hour; with
-// -short, the scenes beside peers are skipped that break a pod or the API server.
+// scenes that judge latencies are played again. All of it takes about half an
+// hour. The scenes beside peers come last, and are skipped when -timeout is near.
 package e2e

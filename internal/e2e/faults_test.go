@@ -96,9 +96,6 @@ type trial struct {
 // endure plays a scene once.
 func (c contest) endure(t *testing.T, cl *cluster, fault func(victim string) (heal func())) trial {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("-short: the scenes that break a pod or the API server beside peers take a minute each")
-	}
 	cl.scale(t, 3)
 	pods := cl.pods(t)
 	cl.turnAll(t, url.Values{"delay": {serviceTime.String()}})

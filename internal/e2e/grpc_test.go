@@ -1,9 +1,6 @@
 package e2e_test
 
-import (
-	"testing"
-	"time"
-)
+import "time"
 
 // grpcContest is for users of gRPC. Its dns resolver asks no more often than
 // every 30 s: before a rollout it is given the time until it may ask again, and
@@ -19,8 +16,3 @@ var grpcContest = newContest("gRPC", contest{
 		{title: "ClusterIP", protocol: "grpc", via: "clusterip", service: "quiz", target: "quiz.kiada:9090"},
 	},
 })
-
-func TestGRPCBesideItsPeers(t *testing.T) {
-	needCluster(t)
-	grpcContest.run(t)
-}

@@ -26,15 +26,6 @@ var httpContest = newContest("net/http", contest{
 	},
 })
 
-func TestHTTPBesideItsPeers(t *testing.T) {
-	c := httpContest
-	if !needCluster(t).proxy {
-		c.ways = slices.DeleteFunc(slices.Clone(c.ways), func(w way) bool { return w.sidecar })
-	}
-	c.run(t)
-	t.Run("pods are replaced, POST", c.rolloutOfPosts)
-}
-
 // rolloutOfPosts is a rollout under requests that must not be sent twice, with
 // bodies that cannot be.
 func (c contest) rolloutOfPosts(t *testing.T) {
