@@ -33,7 +33,7 @@ type Backend struct {
 	priority atomic.Uint32
 	record   health.Record
 	reported reported
-	gone     bool // no update names it any more; guarded by the Balancer's mu
+	gone     bool // it is about to have left; guarded by the Balancer's mu
 	number   int  // among the owners of its latest table, see keyed; guarded by the Balancer's publishing
 }
 

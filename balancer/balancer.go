@@ -252,7 +252,7 @@ func (b *Balancer) publish() {
 func (b *Balancer) tellOf(last, next *rotation) {
 	before, after := last.trouble(), next.trouble()
 	switch {
-	case before == after || errors.Is(last.err, ErrEmpty): // or they are being connected
+	case before == after, errors.Is(last.err, ErrEmpty), errors.Is(next.err, ErrEmpty): // or there are none, or they are being connected
 		return
 	case after != "":
 		b.happened(after, nil, "")

@@ -342,6 +342,32 @@ func TestToBecomeFitForTheFirstTimeIsNoEvent(t *testing.T) {
 	})
 }
 
+func TestThatNoBackendIsLeftDoesNotMeanThatTheyAreFitAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, err := balancer.New(anyTurn, balancer.Hooks{Name: t.Name(), Connect: connect, ConnectFirst: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.Close()
+		b.Update(endpoints(0, 1))
+		only := b.Backends()[0]
+		only.Observe(health.Success)
+		pass(time.Second)
+		only.Observe(health.Unreachable)
+		pass(time.Second)
+		b.Update(nil)
+		if got := kinds(b.Status()); slices.Contains(got, balancer.EventFit) || !slices.Contains(got, balancer.EventNoneFit) {
+			t.Errorf("events %v", got)
+		}
+		b.Update(endpoints(0, 1))
+		b.Backends()[0].Observe(health.Success)
+		pass(time.Second)
+		if got := kinds(b.Status()); !slices.Contains(got, balancer.EventFit) {
+			t.Errorf("events %v once there is a fit one", got)
+		}
+	})
+}
+
 func TestTracesNoteAttempts(t *testing.T) {
 	watched(t, anyTurn, 2, func(t *testing.T, b *balancer.Balancer, _ func(int, int) []discovery.Endpoint) {
 		var trace balancer.Trace
