@@ -2,7 +2,10 @@ package load
 
 import (
 	"context"
+	"net"
 	"net/http/httptrace"
+	"net/netip"
+	"sync"
 	"sync/atomic"
 
 	"google.golang.org/grpc/stats"
@@ -13,15 +16,39 @@ import (
 // on.
 type connections struct {
 	opened atomic.Int64
+
+	mu    sync.Mutex
+	local map[netip.AddrPort]bool // the local ends of those counted by the trace
 }
 
 // trace returns hooks that count a connection with the first request on it.
 func (c *connections) trace() *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
-		if !info.Reused {
+		// A connection that was idle before its first request is called reused, but
+		// its local address is a new one.
+		if c.isNew(info.Conn.LocalAddr()) || !info.Reused {
 			c.opened.Add(1)
 		}
 	}}
+}
+
+// isNew reports whether it is called with local for the first time.
+func (c *connections) isNew(local net.Addr) bool {
+	tcp, ok := local.(*net.TCPAddr)
+	if !ok || tcp.Port == 0 {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	key := tcp.AddrPort()
+	if c.local[key] {
+		return false
+	}
+	if c.local == nil {
+		c.local = make(map[netip.AddrPort]bool)
+	}
+	c.local[key] = true
+	return true
 }
 
 // HandleConn implements stats.Handler.
