@@ -62,7 +62,7 @@ func (p adaptivePicker) Pick(r Request) *Backend {
 		best = p.better(&r, p[k], best, mean)
 	}
 	if best.Backend != nil {
-		best.Backend.served.add(r.now)
+		best.Backend.served.add(r.now, best.served)
 	}
 	return best.Backend
 }

@@ -11,30 +11,29 @@ import (
 // A Backend is an endpoint plus its live state. It stays the same one, with its
 // requests in flight and its health, for as long as updates name the endpoint.
 type Backend struct {
-	// What picks look at; a cache line.
+	// What picks look at, in the first of five cache lines, and what the end of a
+	// request looks at besides, in the second.
 	flags    atomic.Uint32
 	weight   atomic.Uint32 // one at least
 	pending  load          // requests that wait for their answer
 	open     atomic.Int64  // requests that have an answer and are not done
 	estimate estimate
-	served   tally // for adaptive
-	ended    ending
-	joined   int64 // when it came, for slow start; read-only
+	served   tally     // for adaptive
+	ended    ending    // but for successes, where pending has them
+	balancer *Balancer // read-only, as are rank, seed, joined and conn
+	conn     Conn      // set before the first pick
+	record   health.Record
 
-	// Set at the start and read-only.
-	balancer *Balancer
 	rank     uint64 // its place in this client's order of the backends
 	seed     uint64 // of its places in the tables of keyed
-	conn     Conn   // set before the first pick
-
+	joined   int64  // when it came, for slow start
 	endpoint atomic.Pointer[discovery.Endpoint]
 	outUntil atomic.Int64 // when an ejected one gets its probe
-	reached  atomic.Bool  // at least once
-	priority atomic.Uint32
-	record   health.Record
 	reported reported
-	gone     bool // it is about to have left; guarded by the Balancer's mu
-	number   int  // among the owners of its latest table, see keyed; guarded by the Balancer's publishing
+	priority atomic.Uint32
+	number   uint32      // among the owners of its latest table, see keyed; guarded by the Balancer's publishing
+	reached  atomic.Bool // at least once
+	gone     bool        // it is about to have left; guarded by the Balancer's mu
 }
 
 // The flags of a backend. Without any of them, it is picked like all others.
@@ -67,13 +66,50 @@ func (b *Backend) Conn() Conn { return b.conn }
 // and that are not done.
 func (b *Backend) InFlight() int64 { return b.pending.count() + b.open.Load() }
 
+// enter counts a request as in flight, since now.
+func (b *Backend) enter(now int64) { b.pending.start(b.kept(now)) }
+
+// leave takes a request that started then off those in flight, and counts it by
+// what became of it.
+func (b *Backend) leave(start int64, o health.Outcome) {
+	if o == health.Success && !b.balancer.policy.timed {
+		b.pending.succeed()
+		return
+	}
+	b.pending.finish(b.kept(start))
+	b.ended[o].Add(1)
+}
+
+// kept is the time that pending is told: the policy's, and not that of a sample.
+func (b *Backend) kept(start int64) int64 {
+	if !b.balancer.policy.timed {
+		return 0
+	}
+	return start
+}
+
+// outcomes returns what became of the requests.
+func (b *Backend) outcomes() Outcomes {
+	o := b.ended.read()
+	if !b.balancer.policy.timed {
+		o[health.Success] = b.pending.successes()
+	}
+	return o
+}
+
 // load returns the requests in flight as the policies weigh them.
 func (b *Backend) load() float32 {
 	return float32(b.pending.count()) + b.opened()
 }
 
 // opened is the part of load that has an answer.
-func (b *Backend) opened() float32 { return float32(b.open.Load()) * b.balancer.answered }
+func (b *Backend) opened() float32 {
+	n := b.open.Load()
+	if n == 0 { // as a rule, and then nothing outside of the cache line is to be looked at
+		return 0
+	}
+	return float32(n) * b.balancer.answered
+}
 
 // Weight returns the weight of the backend's endpoint, one at least.
 func (b *Backend) Weight() uint32 { return b.weight.Load() }

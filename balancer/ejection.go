@@ -129,7 +129,7 @@ func (b *Balancer) pickProbe(r *Request) (Pick, bool) {
 		b.hooks.AfterFunc(unreachableTime, func() { b.offer(be) })
 		return Pick{}, false
 	}
-	be.pending.start(r.now)
+	be.enter(r.now)
 	return Pick{backend: be, start: r.now, state: probing}, true
 }
 

@@ -31,6 +31,13 @@ func (e *estimate) read(now int64) (average, idle float32) {
 	return math.Float32frombits(uint32(word >> 32)), float32(max(ticks, 0)) * (1 << estimateTimeShift)
 }
 
+// older reports whether the average last changed longer ago than that, by about
+// 16 µs, or never has.
+func (e *estimate) older(now int64, than time.Duration) bool {
+	word := e.word.Load()
+	return word == 0 || uint32(now>>estimateTimeShift)-uint32(word) > uint32(than>>estimateTimeShift)
+}
+
 // observe adds a latency. If another goroutine does the same at this moment,
 // one of the two is lost, and would hardly have counted.
 func (e *estimate) observe(now int64, latency float32) {
@@ -65,6 +72,6 @@ func (t *tally) read(now int64) float32 {
 	return 1 + math.Float32frombits(uint32(word>>32))*decay(float32(max(ticks, 0))*((1<<estimateTimeShift)/float32(tallyTime)))
 }
 
-// add counts one. If another goroutine does the same at this moment, one of the
-// two is lost, which evens out.
-func (t *tally) add(now int64) { t.word.Store(packEstimate(t.read(now), now)) }
+// add counts one more than the read that it is given. If another goroutine does
+// the same at this moment, one of the two is lost, which evens out.
+func (t *tally) add(now int64, read float32) { t.word.Store(packEstimate(read, now)) }

@@ -127,7 +127,7 @@ func (k *keyed) newPlan(all []*Backend, old *plan) *plan {
 	}
 	slices.SortFunc(p.owners, bySeed)
 	for i, b := range p.owners {
-		b.number = i
+		b.number = uint32(i)
 		p.shares[i] = min((maxShare*uint64(b.Weight())+heaviest-1)/heaviest, maxShare)
 	}
 	p.table = k.build(p, old)

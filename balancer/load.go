@@ -7,6 +7,9 @@ import "sync/atomic"
 // lock: the number in the low 20 bits, the sum in the high 44 bits, where it
 // may overflow, since only its difference from another sum counts. A time is
 // counted in units of 8.2 µs; ages add up to 4.5 years before they are wrong.
+//
+// Where the policy keeps no time, all times are 0, and in place of their sum is
+// how many requests have succeeded: that they are counted costs nothing then.
 type load struct{ word atomic.Uint64 }
 
 const (
@@ -22,6 +25,11 @@ func (l *load) finish(start int64) { l.word.Add(-one(start)) }
 
 // restart makes a request that started before one that starts now.
 func (l *load) restart(start, now int64) { l.word.Add(one(now) - one(start)) }
+
+// succeed is finish for a request that succeeded, where no time is kept, and
+// successes is how many have.
+func (l *load) succeed()          { l.word.Add(1<<loadCountBits - 1) }
+func (l *load) successes() uint64 { return l.word.Load() >> loadCountBits }
 
 func (l *load) count() int64 { return int64(l.word.Load() & (1<<loadCountBits - 1)) }
 

@@ -74,7 +74,7 @@ func (b *Balancer) Pick(r Request) (Pick, error) {
 		rotation := b.rotation.Load()
 		be, err := rotation.pick(r)
 		if err == nil {
-			be.pending.start(r.now)
+			be.enter(r.now)
 			b.count(1)
 			return Pick{backend: be, start: r.now, sample: sample}, nil
 		}
@@ -92,7 +92,7 @@ func (b *Balancer) Take(be *Backend) Pick {
 	if b.policy.timed {
 		p.start = b.hooks.Now()
 	}
-	be.pending.start(p.start)
+	be.enter(p.start)
 	b.count(1)
 	return p
 }
@@ -160,11 +160,12 @@ func (t *rotation) search(r *Request) (*Backend, error) {
 // as an answer takes, is no latency to be expected of the backend, which would be
 // avoided for it.
 func (p *Pick) Sent() {
-	if !p.backend.balancer.policy.timed && p.start == 0 || p.state == answered {
+	b := p.backend
+	if !b.balancer.policy.timed && !p.sample || p.state == answered {
 		return
 	}
-	now := p.backend.balancer.hooks.Now()
-	p.backend.pending.restart(p.start, now)
+	now := b.balancer.hooks.Now()
+	b.pending.restart(b.kept(p.start), b.kept(now))
 	p.start = now
 }
 
@@ -178,7 +179,7 @@ func (p *Pick) Answered(r Result) {
 		return
 	}
 	b.open.Add(1)
-	b.pending.finish(p.start)
+	b.leave(p.start, r.Outcome)
 	p.state = answered
 	switch {
 	case r.Outcome != health.Neutral:
@@ -192,7 +193,6 @@ func (p *Pick) Answered(r Result) {
 	default:
 		b.answered()
 	}
-	b.ended[health.Neutral].Add(1)
 }
 
 // Done ends the request. It is to be called exactly once for each pick.
@@ -206,7 +206,7 @@ func (p *Pick) Done(r Result) {
 		}
 		return
 	}
-	b.pending.finish(p.start)
+	b.leave(p.start, r.Outcome)
 	b.settle(p.start, p.state, r)
 	if p.sample {
 		b.sample(p.start, r.Outcome)
@@ -217,7 +217,7 @@ func (p *Pick) Done(r Result) {
 func (p *Pick) Undo() {
 	b := p.backend
 	b.balancer.count(-1)
-	b.pending.finish(p.start)
+	b.pending.finish(b.kept(p.start))
 	if p.state == probing {
 		b.balancer.probed(b, health.Neutral)
 	}
@@ -225,7 +225,6 @@ func (p *Pick) Undo() {
 
 // settle takes note of what became of a request.
 func (b *Backend) settle(start int64, state pickState, r Result) {
-	b.ended[r.Outcome].Add(1)
 	switch {
 	case state == probing:
 		b.balancer.probed(b, r.Outcome)
@@ -249,11 +248,16 @@ func (b *Backend) succeed(start int64) {
 		now := b.balancer.hooks.Now()
 		latency := float32(now - start)
 		b.balancer.policy.observe(&b.estimate, now, latency)
-		if mean := &b.balancer.mean; now>>10&3 == 0 || mean.word.Load() == 0 {
-			mean.observe(now, latency) // all write to it, and a quarter of the latencies says as much
+		if mean := &b.balancer.mean; mean.older(now, meanPeriod) {
+			mean.observe(now, latency)
 		}
 	}
 }
+
+// meanPeriod is the shortest time between two latencies that the mean of all
+// backends is made of. All picks read it, so each change makes all CPUs fetch it
+// anew; and the first one to end after a while is as good a sample as all.
+const meanPeriod = 100 * time.Microsecond
 
 // overtaken makes a request that was given up count like a latency, if it is a
 // long one. That is all that is known when it is the only one. But where one after

@@ -69,7 +69,7 @@ func (p *plan) compare(old *plan) (number, came []uint64) {
 	if old != nil {
 		number = make([]uint64, len(old.owners))
 		for k, b := range old.owners {
-			i := b.number
+			i := int(b.number)
 			if i < len(p.owners) && p.owners[i] == b && p.shares[i] == old.shares[k] {
 				number[k], stays[i] = uint64(i), true
 			} else {

@@ -90,7 +90,7 @@ func (b *Balancer) requests() map[string]Outcomes {
 	}
 	for _, backends := range [][]*Backend{b.ordered, b.gone} {
 		for _, be := range backends {
-			addTo(sum, be, be.ended.read())
+			addTo(sum, be, be.outcomes())
 		}
 	}
 	return sum
@@ -120,7 +120,7 @@ func (b *Balancer) sweepGone() {
 		if b.past == nil {
 			b.past = make(map[string]Outcomes)
 		}
-		addTo(b.past, be, be.ended.read())
+		addTo(b.past, be, be.outcomes())
 		return true
 	})
 }
@@ -133,7 +133,7 @@ func (b *Backend) status(now int64, toTime func(int64) time.Time) BackendStatus 
 		InFlight: b.InFlight(),
 		Answered: b.open.Load(),
 		Latency:  time.Duration(latency),
-		Requests: b.ended.read(),
+		Requests: b.outcomes(),
 	}
 	switch flags := b.flags.Load(); {
 	case flags&unreachable != 0:

@@ -30,12 +30,12 @@ type Record struct {
 	suspect atomic.Bool // there are failures in the window
 
 	mu          sync.Mutex
-	consecutive int                              // guarded by mu, as is all below
-	counts      [buckets]struct{ good, bad int } // by time, modulo their number
-	newest      int64                            // the number of the last bucket in use
-	ejections   int                              // in a row, each soon after the one before
-	out         bool                             // since the last one
-	readmitted  int64                            // when it ended, if it has
+	consecutive int                                 // guarded by mu, as is all below
+	counts      [buckets]struct{ good, bad uint32 } // by time, modulo their number
+	newest      int64                               // the number of the last bucket in use
+	ejections   int                                 // in a row, each soon after the one before
+	out         bool                                // since the last one
+	readmitted  int64                               // when it ended, if it has
 }
 
 // A Cause is why a backend should be ejected.
@@ -96,7 +96,7 @@ func (r *Record) Observe(o Outcome, now func() int64) Cause {
 func (r *Record) advance(now int64) {
 	newest := max(now/int64(bucketTime), r.newest)
 	for n := max(r.newest, newest-buckets) + 1; n <= newest; n++ {
-		r.counts[n%buckets] = struct{ good, bad int }{}
+		r.counts[n%buckets] = struct{ good, bad uint32 }{}
 	}
 	if r.newest == newest {
 		return
@@ -107,7 +107,7 @@ func (r *Record) advance(now int64) {
 	}
 }
 
-func (r *Record) sum() (good, bad int) {
+func (r *Record) sum() (good, bad uint32) {
 	for _, c := range r.counts {
 		good += c.good
 		bad += c.bad

@@ -20,10 +20,23 @@ var errNowhereElse = status.Error(codes.Unavailable, "there is no other backend"
 // stream.
 func (p *pool) Pick(info gbalancer.PickInfo) (gbalancer.PickResult, error) {
 	of := callOf(info.Ctx)
+	if of == nil {
+		picked, err := p.balancer.Pick(p.request(info.Ctx, nil))
+		if err != nil {
+			return gbalancer.PickResult{}, p.failure(err)
+		}
+		return p.result(picked, nil, "")
+	}
 	picked, why, err := p.choose(info, of)
 	if err != nil {
 		return gbalancer.PickResult{}, err
 	}
+	return p.result(picked, of, why)
+}
+
+// result makes of a pick what gRPC wants. The call may be nil; why is the reason
+// of an attempt after others.
+func (p *pool) result(picked balancer.Pick, of *callContext, why balancer.Reason) (gbalancer.PickResult, error) {
 	s := picked.Backend().Conn().(*connection).pick()
 	switch {
 	case s == nil: // it was lost a moment ago, and another picker is on its way
@@ -46,14 +59,10 @@ func (p *pool) Pick(info gbalancer.PickInfo) (gbalancer.PickResult, error) {
 	return gbalancer.PickResult{SubConn: s.sub, Done: c.done}, nil
 }
 
-// choose picks a backend for an attempt of a call, of which may be nil. It says
-// why there is an attempt after others, if it is one.
+// choose picks a backend for an attempt of a call. It says why there is an attempt
+// after others, if it is one.
 func (p *pool) choose(info gbalancer.PickInfo, of *callContext) (picked balancer.Pick, why balancer.Reason, err error) {
 	r := p.request(info.Ctx, of)
-	if of == nil {
-		picked, err = p.balancer.Pick(r)
-		return picked, "", p.failure(err)
-	}
 	if be := of.certain(p); be != nil {
 		picked, err = p.take(be)
 		return picked, "", err
