@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -168,12 +169,25 @@ func TestThePodThatWasOvertakenCountsAsSlow(t *testing.T) {
 	for began := time.Now(); time.Since(began) < 1100*time.Millisecond || c.served.Load() == 0; {
 		mustAsk(t, conn, 150)
 	}
-	c.stalls.Store(true)
-	mustAsk(t, conn, 50)
 	before := c.served.Load()
-	mustAsk(t, conn, 300)
-	if n := c.served.Load() - before; n > 30 {
-		t.Errorf("a pod that answers nothing, and whose requests are all overtaken, got %d of 300", n)
+	c.stalls.Store(true)
+	// On a slow machine, many requests may have been hedged before, so that the budget
+	// has nothing left for a moment, and there is no answer.
+	unhedged := 0
+	for range 350 {
+		switch _, err := ask(conn, time.Second); status.Code(err) {
+		case codes.OK:
+		case codes.DeadlineExceeded:
+			unhedged++
+		default:
+			t.Fatal(err)
+		}
+	}
+	if unhedged > 3 {
+		t.Errorf("%d of 350 requests were not hedged", unhedged)
+	}
+	if n := c.served.Load() - before; n > 40 {
+		t.Errorf("a pod that answers nothing, and whose requests are all overtaken, got %d of 350", n)
 	}
 }
 

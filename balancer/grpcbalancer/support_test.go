@@ -32,8 +32,10 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
-	quiz     = "k8s:///quiz.kiada:grpc"
-	patience = 10 * time.Second // how long a test waits for what must happen
+	quiz = "k8s:///quiz.kiada:grpc"
+	// patience is how long a test waits for what must happen. After a single late
+	// answer, adaptive may avoid a pod for half of that.
+	patience = 20 * time.Second
 )
 
 // A pod is a gRPC server on a loopback address. It answers each request with
@@ -293,7 +295,12 @@ func askUntil(t *testing.T, conn *grpc.ClientConn, pods ...*pod) {
 
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !is(); time.Sleep(2 * time.Millisecond) {
+	within(t, patience, what, is)
+}
+
+func within(t *testing.T, limit time.Duration, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(limit); !is(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("it never came to be that %s", what)
 		}
