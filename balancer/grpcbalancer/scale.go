@@ -34,30 +34,34 @@ const (
 // for the further connection that it makes necessary. In both cases gRPC hears of
 // the next change.
 func (c *connection) pick() *subConn {
-	ready := c.ready.Load()
-	if ready == nil {
-		return nil
-	}
-	best := (*ready)[0]
-	if c.pool.maxConns == 1 {
-		return best
-	}
-	least := best.inFlight.Load()
-	for _, s := range (*ready)[1:] {
-		if n := s.inFlight.Load(); n < least {
-			best, least = s, n
+	for {
+		ready := c.ready.Load()
+		if ready == nil {
+			return nil
 		}
-	}
-	if least >= c.pool.streams && len(*ready) < c.pool.maxConns {
-		if c.growth.CompareAndSwap(still, growing) {
+		best := (*ready)[0]
+		if c.pool.maxConns == 1 {
+			return best
+		}
+		least := best.inFlight.Load()
+		for _, s := range (*ready)[1:] {
+			if n := s.inFlight.Load(); n < least {
+				best, least = s, n
+			}
+		}
+		growth := c.growth.Load()
+		switch {
+		case least < c.pool.streams || len(*ready) == c.pool.maxConns || growth == stunted:
+			best.inFlight.Add(1)
+			return best
+		case growth == growing:
+			return nil
+		case c.ready.Load() != ready: // it has grown a moment ago
+		case c.growth.CompareAndSwap(still, growing):
 			time.AfterFunc(0, c.grow) // the pick takes no lock
-		}
-		if c.growth.Load() == growing {
 			return nil
 		}
 	}
-	best.inFlight.Add(1)
-	return best
 }
 
 // leave ends what pick counted.

@@ -78,10 +78,6 @@ func (s *subConn) become(state connectivity.State, up bool, err error) {
 	switch state {
 	case connectivity.Ready:
 		s.failed = false
-		if s.spare && !s.grown {
-			s.grown = true
-			c.growth.Store(still)
-		}
 	case connectivity.TransientFailure:
 		s.failed = true
 		s.hasFailed()
@@ -89,6 +85,10 @@ func (s *subConn) become(state connectivity.State, up bool, err error) {
 		s.reconnect()
 	}
 	c.sum()
+	if s.spare && !s.grown && state == connectivity.Ready {
+		s.grown = true
+		c.growth.Store(still) // after sum: a pick that sees it has s to choose from
+	}
 	now := c.state
 	p.mu.Unlock()
 	p.startDials()
