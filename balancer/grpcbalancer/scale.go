@@ -51,7 +51,12 @@ func (c *connection) pick() *subConn {
 		}
 		growth := c.growth.Load()
 		switch {
-		case least < c.pool.streams || len(*ready) == c.pool.maxConns || growth == stunted:
+		case least < c.pool.streams:
+			if best.inFlight.Add(1) <= c.pool.streams {
+				return best
+			}
+			best.inFlight.Add(-1) // others have taken what room there was
+		case len(*ready) == c.pool.maxConns || growth == stunted:
 			best.inFlight.Add(1)
 			return best
 		case growth == growing:

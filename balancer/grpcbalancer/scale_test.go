@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -176,5 +177,40 @@ func TestMoreStreamsThanAConnectionTakesAreServedByFurtherOnes(t *testing.T) {
 		_, err := ask(conn, 100*time.Millisecond)
 		check(t, err, codes.DeadlineExceeded) // all are full
 		cancel()
+	}
+}
+
+// One that shares a connection with as many as it takes would wait there for
+// another to end, though the next connection is on its way.
+func TestRequestsThatBeginAtOnceFillAConnectionAndNoMore(t *testing.T) {
+	b, cc := buildFor(t, fmt.Sprintf(scaling, "random"), []string{v4})
+	defer b.Close()
+	cc.made()[0].becomes(connectivity.Ready, nil)
+	eventually(t, "there is a connection", func() bool { _, s := cc.heard(); return s.ConnectivityState == connectivity.Ready })
+	for round := range 300 {
+		var mu sync.Mutex
+		var begun []func(gbalancer.DoneInfo)
+		var all sync.WaitGroup
+		_, s := cc.heard()
+		for range 8 {
+			all.Go(func() {
+				for {
+					result, err := s.Picker.Pick(gbalancer.PickInfo{})
+					if err != nil {
+						return
+					}
+					mu.Lock()
+					begun = append(begun, result.Done)
+					mu.Unlock()
+				}
+			})
+		}
+		all.Wait()
+		if len(begun) != 10 {
+			t.Fatalf("round %d: %d requests on a connection for 10", round, len(begun))
+		}
+		for _, end := range begun {
+			end(gbalancer.DoneInfo{BytesSent: true, BytesReceived: true})
+		}
 	}
 }
