@@ -70,14 +70,15 @@ func (b *Backend) InFlight() int64 { return b.pending.count() + b.open.Load() }
 func (b *Backend) enter(now int64) { b.pending.start(b.kept(now)) }
 
 // leave takes a request that started then off those in flight, and counts it by
-// what became of it.
+// what became of it: before that, since a backend that is gone is forgotten when it
+// has none in flight.
 func (b *Backend) leave(start int64, o health.Outcome) {
 	if o == health.Success && !b.balancer.policy.timed {
 		b.pending.succeed()
 		return
 	}
-	b.pending.finish(b.kept(start))
 	b.ended[o].Add(1)
+	b.pending.finish(b.kept(start))
 }
 
 // kept is the time that pending is told: the policy's, and not that of a sample.
