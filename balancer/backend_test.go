@@ -3,20 +3,27 @@ package balancer
 import (
 	"testing"
 	"unsafe"
+
+	"github.com/sidestep-lb/sidestep/health"
 )
 
 // What a pick and its end touch is in the first two cache lines only if each
-// Backend begins with one, that is, if its size is one of the allocator's that
-// are multiples of 64 bytes.
-func TestABackendIsFiveCacheLines(t *testing.T) {
-	var b Backend
-	if n := unsafe.Sizeof(b); n > 320 {
-		t.Errorf("%d bytes", n)
+// Backend begins with one, as those of some sizes do.
+func TestABackendBeginsWithACacheLine(t *testing.T) {
+	var all []*Backend
+	for range 100 {
+		all = append(all, new(Backend))
 	}
-	if at := unsafe.Offsetof(b.ended) + unsafe.Sizeof(b.ended[0])*3; at != 64 {
-		t.Errorf("the first cache line ends %d bytes after the counts of successes and failures", 64-int(at))
+	for _, b := range all {
+		if at := uintptr(unsafe.Pointer(b)) % 64; at != 0 {
+			t.Fatalf("one of %d bytes begins %d bytes after a cache line does", unsafe.Sizeof(*b), at)
+		}
+	}
+	var b Backend
+	if end := unsafe.Offsetof(b.ended) + unsafe.Sizeof(b.ended[0])*uintptr(health.Failure+1); end > 64 {
+		t.Errorf("the counts of successes and failures end at %d bytes", end)
 	}
 	if at := unsafe.Offsetof(b.record); at >= 128 {
-		t.Errorf("the record is at %d bytes", at)
+		t.Errorf("the record begins at %d bytes", at)
 	}
 }
