@@ -32,10 +32,8 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
-	quiz = "k8s:///quiz.kiada:grpc"
-	// patience is how long a test waits for what must happen. After a single late
-	// answer, adaptive may avoid a pod for half of that.
-	patience = 20 * time.Second
+	quiz     = "k8s:///quiz.kiada:grpc"
+	patience = 10 * time.Second // how long a test waits for what must happen
 )
 
 // A pod is a gRPC server on a loopback address. It answers each request with
@@ -275,7 +273,8 @@ func mustAsk(t *testing.T, conn *grpc.ClientConn, n int) map[string]int {
 // askUntil asks until exactly these pods answer.
 func askUntil(t *testing.T, conn *grpc.ClientConn, pods ...*pod) {
 	t.Helper()
-	eventually(t, fmt.Sprintf("exactly %d pods answer", len(pods)), func() bool {
+	// After a single late answer, adaptive may avoid a pod for longer than patience.
+	within(t, 2*patience, fmt.Sprintf("exactly %d pods answer", len(pods)), func() bool {
 		answers := make(map[string]int)
 		for range 10 * len(pods) {
 			name, err := ask(conn, patience)

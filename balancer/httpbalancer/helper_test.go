@@ -24,7 +24,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience is how long a test waits for something that should happen soon.
-const patience = 20 * time.Second
+const patience = 10 * time.Second
 
 // A source serves one view for all targets, which the test changes.
 type source struct {
