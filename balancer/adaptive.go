@@ -10,7 +10,7 @@ import "time"
 // measured, with two corrections. Requests in flight that are older than the
 // average count with their age, as a backend that hangs has no latencies to
 // measure (Kratos does the same with more effort; Finagle, Linkerd and Envoy do
-// not). And what was measured seconds ago counts less: it fades into the
+// not), see hanging. And what was measured seconds ago counts less: it fades into the
 // average of all backends, hardly at first and then fast, so that one that was
 // slow is tried again soon after, while one that few requests go to is still
 // known. A failure counts as a long latency, see penalize, and fades slowly. One
@@ -89,13 +89,33 @@ func (p adaptivePicker) better(r *Request, b *Backend, best candidate, mean floa
 
 // cost is what adaptive compares; mean is the average latency of all backends.
 func (b *Backend) cost(now int64, mean float32) float32 {
-	waiting, age := b.pending.read(now)
-	cost := max(b.expected(now, mean), age, minLatency) * (waiting + b.opened() + 1)
+	cost := max(b.expected(now, mean), b.hanging(now), minLatency) * (float32(b.pending.count()) + b.busy(now) + 1)
 	if weight := b.weight.Load(); weight != 1 {
 		cost /= float32(weight)
 	}
 	return cost
 }
+
+// secondOpinion is the age of a request, for each power of two of those that have
+// had no answer, from which another request is sent to the same backend.
+const secondOpinion = float32(time.Second)
+
+// hanging is the mean age of the requests that have been sent since an answer last
+// came: the only sign of a backend that has stopped answering, since latencies are
+// known only of answers. But one request that is not answered may be one that takes
+// long (a long poll). Another one tells, so after a second b is given one, after two
+// seconds another one, and so on.
+func (b *Backend) hanging(now int64) float32 {
+	n, age := b.unanswered(now)
+	if n == 0 || n <= maxOpinions && age > secondOpinion*float32(int(1)<<(int(n)-1)) {
+		return 0
+	}
+	return age
+}
+
+// maxOpinions is how many requests are sent to a backend that does not answer for
+// that reason.
+const maxOpinions = 5
 
 // expected is the latency that is to be expected by what was measured, 0 if
 // nothing was.

@@ -1,6 +1,7 @@
 package balancer
 
 import (
+	"math/bits"
 	"sync/atomic"
 	"time"
 
@@ -16,7 +17,8 @@ type Backend struct {
 	flags    atomic.Uint32
 	weight   atomic.Uint32 // one at least
 	pending  load          // requests that wait for their answer
-	open     atomic.Int64  // requests that have an answer and are not done
+	passed   atomic.Uint64 // pending when an answer last came, see unanswered
+	open     load          // requests that have an answer and are not done, and streams
 	estimate estimate
 	served   tally     // for adaptive
 	ended    ending    // but for successes, where pending has them
@@ -27,13 +29,16 @@ type Backend struct {
 	rank     uint64 // its place in this client's order of the backends
 	seed     uint64 // of its places in the tables of keyed
 	joined   int64  // when it came, for slow start
+	ramp     atomic.Pointer[ramp]
 	endpoint atomic.Pointer[discovery.Endpoint]
 	outUntil atomic.Int64 // when an ejected one gets its probe
+	spareTo  atomic.Int64 // until when it asked to be spared
 	reported reported
 	priority atomic.Uint32
-	number   uint32      // among the owners of its latest table, see keyed; guarded by the Balancer's publishing
-	reached  atomic.Bool // at least once
-	gone     bool        // it is about to have left; guarded by the Balancer's mu
+	number   uint32        // among the owners of its latest table, see keyed; guarded by the Balancer's publishing
+	reached  atomic.Bool   // at least once
+	probes   atomic.Uint32 // so far, and their ends
+	gone     bool          // it is about to have left; guarded by the Balancer's mu
 }
 
 // The flags of a backend. Without any of them, it is picked like all others.
@@ -43,10 +48,12 @@ const (
 	ejected                        // it failed too often
 	left                           // no update names it any more
 	denied                         // it should be ejected, but too many are
-	unproven                       // it has never answered
+	joining                        // it is new here and proves itself, see ramp.go
 	warming                        // it is in slow start
 	failing                        // its last request failed, or was overtaken by a hedge
 	offered                        // it waits for its probe, or that is under way
+	spared                         // it asked for a pause, see spare.go
+	slowed                         // its last answer took many times the average
 )
 
 // A Conn is what an adapter keeps for a backend: its connections.
@@ -64,21 +71,59 @@ func (b *Backend) Conn() Conn { return b.conn }
 
 // InFlight returns the number of requests that the backend has been picked for
 // and that are not done.
-func (b *Backend) InFlight() int64 { return b.pending.count() + b.open.Load() }
+func (b *Backend) InFlight() int64 { return b.pending.count() + b.open.count() }
 
-// enter counts a request as in flight, since now.
-func (b *Backend) enter(now int64) { b.pending.start(b.kept(now)) }
+// acquire counts a request as in flight, since now. A stream never waits for its
+// answer: how long it is silent says nothing of the backend.
+func (b *Backend) acquire(now int64, stream bool) {
+	if stream {
+		b.open.start(b.kept(now))
+		return
+	}
+	b.pending.start(b.kept(now))
+}
 
-// leave takes a request that started then off those in flight, and counts it by
-// what became of it: before that, since a backend that is gone is forgotten when it
-// has none in flight.
-func (b *Backend) leave(start int64, o health.Outcome) {
+// release takes a request that started then off those that wait for an answer, and
+// counts it by what became of it: before that, since a backend that is gone is
+// forgotten when it has none in flight.
+func (b *Backend) release(start int64, o health.Outcome) {
 	if o == health.Success && !b.balancer.policy.timed {
 		b.pending.succeed()
 		return
 	}
 	b.ended[o].Add(1)
+	switch {
+	case !b.balancer.policy.timed:
+		b.pending.finish(0)
+	case o == health.Success || o == health.Failure:
+		b.passed.Store(b.pending.finish(start))
+	default:
+		b.abandon(start)
+	}
+}
+
+// abandon takes a request that got no answer off those that wait for one.
+func (b *Backend) abandon(start int64) {
 	b.pending.finish(b.kept(start))
+	if b.balancer.policy.timed && start <= b.estimate.changed(b.balancer.hooks.Now()) {
+		b.passed.Add(-one(start)) // it was there when an answer last came
+	}
+}
+
+// tally counts a request that is no longer in flight.
+func (b *Backend) tally(o health.Outcome) {
+	if o == health.Success && !b.balancer.policy.timed {
+		b.pending.tally()
+		return
+	}
+	b.ended[o].Add(1)
+}
+
+// unanswered returns how many of the requests that wait have begun since an answer
+// last came, and their mean age. Those before have been overtaken: the backend works,
+// and they take long for reasons of their own.
+func (b *Backend) unanswered(now int64) (n, age float32) {
+	return b.pending.since(now, b.passed.Load())
 }
 
 // kept is the time that pending is told: the policy's, and not that of a sample.
@@ -105,11 +150,25 @@ func (b *Backend) load() float32 {
 
 // opened is the part of load that has an answer.
 func (b *Backend) opened() float32 {
-	n := b.open.Load()
+	n := b.open.count()
 	if n == 0 { // as a rule, and then nothing outside of the cache line is to be looked at
 		return 0
 	}
 	return float32(n) * b.balancer.answered
+}
+
+// busyTime is for how long a request with an answer counts in full for a policy that
+// goes by latencies.
+const busyTime = float32(time.Second)
+
+// busy is opened for a policy that goes by latencies: requests that are open for long
+// (subscriptions) count less, as what they cost shows in the latencies of others.
+func (b *Backend) busy(now int64) float32 {
+	n, age := b.open.read(now)
+	if n == 0 {
+		return 0
+	}
+	return n * b.balancer.answered * min(busyTime/max(age, 1), 1)
 }
 
 // Weight returns the weight of the backend's endpoint, one at least.
@@ -154,8 +213,18 @@ func (b *Backend) unset(flags uint32) bool {
 	return before&flags != 0
 }
 
-// counted keeps count of the backends that are there and not fit.
+// counted keeps count of the backends that are there and not fit, and of those that
+// are held back.
 func (b *Backend) counted(before, after uint32) {
+	held := func(flags uint32) int64 {
+		if flags&left != 0 {
+			return 0
+		}
+		return int64(bits.OnesCount32(flags & (joining | warming | spared)))
+	}
+	if n := held(after) - held(before); n != 0 {
+		b.balancer.held.Add(n)
+	}
 	out := func(flags uint32) bool { return flags&(unreachable|sick|ejected) != 0 && flags&left == 0 }
 	switch {
 	case out(after) && !out(before):
@@ -182,6 +251,9 @@ func (b *Backend) Observe(o health.Outcome) {
 	}
 	if b.reached.Swap(true) || !b.balancer.hooks.ConnectFirst { // and not just connected for the first time
 		b.balancer.happened(kind, b, "")
+		if o == health.Success {
+			b.startRamp(b.balancer.hooks.Now())
+		}
 	}
 	b.balancer.fitnessChanged(b)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sidestep-lb/sidestep/discovery"
+	"github.com/sidestep-lb/sidestep/health"
 )
 
 // Errors of Pick.
@@ -72,14 +73,19 @@ type Balancer struct {
 	probe    atomic.Pointer[Backend] // is ejected and gets the next request, see ejection.go
 	sampled  atomic.Bool             // a request was, a moment ago, see sample.go
 
-	_    [64]byte // apart from what all picks read
-	mean estimate // of the latencies of all backends
-	_    [56]byte
+	_       [64]byte // apart from what all picks read
+	mean    estimate // of the latencies of all backends
+	waiting estimate // of how many requests wait at a backend, when one is answered
+	_       [48]byte
+
+	classes atomic.Pointer[classes] // nil before the first request that has one
 
 	counts counts
 	events events
 
-	out atomic.Int64 // how many backends are not fit, see Backend.counted
+	out  atomic.Int64  // how many backends are not fit, see Backend.counted
+	held atomic.Int64  // how many are held back, as newcomers or because they asked for that
+	calm atomic.Uint32 // how many requests waited at a backend before one was spared, a float32
 
 	mu       sync.Mutex
 	given    []discovery.Endpoint // of the last update, in order; guarded by mu
@@ -90,6 +96,9 @@ type Balancer struct {
 	pausing  bool                 // a call of publishDue is on its way; guarded by mu
 	closed   bool                 // guarded by mu
 	ejected  int                  // how many backends are; guarded by mu
+	rest     health.Rest          // what all did that are in rotation; guarded by mu
+	restAt   int64                // when it was looked at; guarded by mu
+	restUses int                  // how often it has been used since; guarded by mu
 	toProbe  []*Backend           // after probe; guarded by mu
 	pardoned int64                // until when none is ejected; guarded by mu
 	gone     []*Backend           // backends that have left, with requests in flight; guarded by mu
@@ -105,8 +114,12 @@ type Balancer struct {
 type rotation struct {
 	levels []level // by priority; one as a rule, none if there is nothing to pick from
 	ignore uint32  // flags that do not count, because no backend is without them
+	timed  bool    // requests are timed: the policy wants it, or a backend is judged by its latencies
 	err    error   // why there are no levels
 }
+
+// failsOpen reports whether backends that are not fit are used.
+func (t *rotation) failsOpen() bool { return t.ignore&(unreachable|sick|ejected) != 0 }
 
 // A level is the backends of one priority.
 type level struct {
@@ -206,6 +219,17 @@ func (b *Balancer) rotationDue(be *Backend) {
 	if b.hooks.FitnessChanged != nil {
 		b.hooks.FitnessChanged(be)
 	}
+	b.republishLocked()
+}
+
+// republish publishes the rotation anew, soon.
+func (b *Balancer) republish() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.republishLocked()
+}
+
+func (b *Balancer) republishLocked() {
 	b.due = true
 	if !b.pausing && !b.closed {
 		b.pausing = true
@@ -266,7 +290,7 @@ func (b *Balancer) tellOf(last, next *rotation) {
 // some.
 func (t *rotation) trouble() EventKind {
 	switch {
-	case t.ignore != 0:
+	case t.failsOpen():
 		return EventFailOpen
 	case errors.Is(t.err, ErrNoneFit):
 		return EventNoneFit
@@ -278,6 +302,32 @@ func (t *rotation) trouble() EventKind {
 // rotate makes a rotation of all backends, of which some may be on further levels.
 // It is called with publishing held.
 func (b *Balancer) rotate(all []*Backend, leveled bool) *rotation {
+	t := b.rotationOf(all, leveled)
+	held := b.held.Load()
+	t.timed = b.policy.timed || held > 0 || b.out.Load() > 0 || len(t.levels) > 1
+	if held > 0 && mostJoin(all) {
+		t.ignore |= joining | warming
+	}
+	return t
+}
+
+// mostJoin reports whether more than three quarters of the backends that are fit are
+// newcomers. The rest could not carry the load, so none is held back then.
+func mostJoin(all []*Backend) bool {
+	fit, newcomers := 0, 0
+	for _, be := range all {
+		if flags := be.flags.Load(); flags&(unreachable|sick|ejected|left) == 0 {
+			fit++
+			if flags&(joining|warming) != 0 {
+				newcomers++
+			}
+		}
+	}
+	return 4*newcomers > 3*fit
+}
+
+// rotationOf is rotate without what concerns newcomers.
+func (b *Balancer) rotationOf(all []*Backend, leveled bool) *rotation {
 	levels := b.levels
 	if !leveled {
 		levels = b.level

@@ -76,15 +76,17 @@ type Config struct {
 	// is 50. A negative value is to eject none.
 	MaxEjectedPercent int `json:"maxEjectedPercent,omitempty"`
 	// SlowStart is how long a backend that joins others gets less than its share
-	// of the requests: a tenth at first, then in proportion to the time. The
-	// default is 30 s. A negative value is not to do that.
+	// of the requests: a tenth at first, then in proportion to the time, as in Envoy.
+	// The default, 0, is not to do that: a newcomer is admitted by its answers, which
+	// takes a few of them. What SlowStart holds back the others have to carry: in a
+	// rollout that replaces a pod every 2 s, 30 s of it take half of the pods' share
+	// away. So it is for backends whose first minute of answers is wrong or harmful,
+	// not for those that are slow at first. It ends early for all while newcomers are
+	// most of the backends.
 	SlowStart Duration `json:"slowStart,omitempty"`
 }
 
-const (
-	defaultMaxEjectedPercent = 50
-	defaultSlowStart         = 30 * time.Second
-)
+const defaultMaxEjectedPercent = 50
 
 // Validate returns an error that names the field whose value is impossible.
 func (c Config) Validate() error {
@@ -134,9 +136,6 @@ func (c *Config) answeredLoad() float32 {
 }
 
 func (c *Config) slowStart() time.Duration {
-	if c.SlowStart == 0 {
-		return defaultSlowStart
-	}
 	return max(time.Duration(c.SlowStart), 0)
 }
 
@@ -150,7 +149,7 @@ func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(time.Durat
 func (d *Duration) UnmarshalJSON(text []byte) error {
 	var s string
 	if err := json.Unmarshal(text, &s); err != nil {
-		return fmt.Errorf("a duration is written like \"1.5s\": %w", err)
+		return fmt.Errorf("want a duration such as \"1.5s\": %w", err)
 	}
 	parsed, err := time.ParseDuration(s)
 	*d = Duration(parsed)

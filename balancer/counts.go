@@ -39,8 +39,8 @@ type Counts struct {
 	// NoBackend counts the picks that failed. In gRPC, a request whose pick failed
 	// may wait and pick again.
 	NoBackend uint64
-	// SlowStarts are the backends that came when others were there.
-	SlowStarts uint64
+	// Newcomers are the backends that came when others were there.
+	Newcomers uint64
 	// Retries are the requests that the adapter sent once more, by the reason.
 	Retries map[Reason]uint64
 }
@@ -59,14 +59,14 @@ func (c *Counts) add(more Counts) {
 	c.FailOpens += more.FailOpens
 	c.Redraws += more.Redraws
 	c.NoBackend += more.NoBackend
-	c.SlowStarts += more.SlowStarts
+	c.Newcomers += more.Newcomers
 }
 
 // counts are the Counts as they are counted.
 type counts struct {
-	ejections                                               [health.SuccessRate + 1]atomic.Uint64
-	readmissions, failOpens, redraws, noBackend, slowStarts atomic.Uint64
-	retries                                                 [len(reasons)]atomic.Uint64
+	ejections                                              [health.SuccessRate + 1]atomic.Uint64
+	readmissions, failOpens, redraws, noBackend, newcomers atomic.Uint64
+	retries                                                [len(reasons)]atomic.Uint64
 }
 
 func (c *counts) read() Counts {
@@ -76,7 +76,7 @@ func (c *counts) read() Counts {
 		FailOpens:    c.failOpens.Load(),
 		Redraws:      c.redraws.Load(),
 		NoBackend:    c.noBackend.Load(),
-		SlowStarts:   c.slowStarts.Load(),
+		Newcomers:    c.newcomers.Load(),
 		Retries:      make(map[Reason]uint64),
 	}
 	for cause := health.Consecutive; cause <= health.SuccessRate; cause++ {

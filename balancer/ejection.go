@@ -10,14 +10,22 @@ import (
 // time. Then the next request that comes is its probe: it comes back if that
 // succeeds, and else stays out for longer.
 
-// eject takes be out of rotation, unless too many are out already.
+// eject takes be out of rotation for what it is suspected of, if it does worse than
+// the others and not too many are out already.
 func (b *Balancer) eject(be *Backend, cause health.Cause) {
 	if b.config.MaxEjectedPercent < 0 {
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closed || be.is(ejected) || be.gone || b.hooks.Now() < b.pardoned { // or it leaves
+	now := b.hooks.Now()
+	if b.closed || be.is(ejected) || be.gone || now < b.pardoned { // or it leaves
+		return
+	}
+	if !b.isWorseLocked(be, cause, now) {
+		if cause == health.Consecutive && be.set(denied) && b.allFail() {
+			b.pardon()
+		}
 		return
 	}
 	if b.ejected < b.maxEjected() {
@@ -34,6 +42,29 @@ func (b *Balancer) eject(be *Backend, cause health.Cause) {
 	}
 }
 
+// restTime is how long what the others do is not looked at again, for each of them.
+// To look at all after each failure would make a target of thousands that fails as a
+// whole fail slowly.
+const restTime = 10 * time.Microsecond
+
+// isWorseLocked reports whether be does worse than the others.
+func (b *Balancer) isWorseLocked(be *Backend, cause health.Cause, now int64) bool {
+	if now-b.restAt >= int64(len(b.ordered))*int64(restTime) || b.restUses >= len(b.ordered)/8 {
+		b.restAt, b.restUses = now, 0
+		b.rest = health.Rest{}
+		for _, other := range b.ordered {
+			if !other.is(ejected | unreachable | sick | left) {
+				b.rest.Add(other.record.Conduct(now))
+			}
+		}
+	}
+	b.restUses++
+	own := be.record.Conduct(now)
+	rest := b.rest
+	rest.Remove(own)
+	return rest.Worse(cause, own)
+}
+
 // maxEjected is how many backends may be ejected at once, and never the last
 // one. It is called with mu held.
 func (b *Balancer) maxEjected() int {
@@ -48,6 +79,7 @@ func (b *Balancer) maxEjected() int {
 // is called with mu held.
 func (b *Balancer) ejectFor(be *Backend) time.Duration {
 	be.unset(offered)
+	be.probes.Add(1)
 	now := b.hooks.Now()
 	d := be.record.Eject(now, b.hooks.Random)
 	be.outUntil.Store(now + int64(d))
@@ -89,6 +121,7 @@ func (b *Balancer) pardon() {
 func (b *Balancer) restore(be *Backend) {
 	if be.unset(ejected) {
 		be.unset(offered)
+		be.probes.Add(1)
 		b.ejected--
 		be.record.Readmit(b.hooks.Now())
 		b.rotationDue(be)
@@ -129,8 +162,28 @@ func (b *Balancer) pickProbe(r *Request) (Pick, bool) {
 		b.hooks.AfterFunc(unreachableTime, func() { b.offer(be) })
 		return Pick{}, false
 	}
-	be.enter(r.now)
-	return Pick{backend: be, start: r.now, state: probing}, true
+	be.acquire(r.now, r.Stream)
+	stream, class, number := r.Stream, r.Class, be.probes.Add(1)
+	b.hooks.AfterFunc(probePatience, func() { b.silent(be, number, stream, class) })
+	return Pick{backend: be, start: r.now, class: class, state: probing, stream: stream}, true
+}
+
+// probePatience is how long a probe may be silent.
+const probePatience = time.Second
+
+// silent is called when a probe has had no answer for a while, or had one long ago. A
+// stream that has been accepted, or a request whose like take that long, has shown
+// that the backend works. Of any other, nothing is known, so the next request is a
+// probe as well.
+func (b *Balancer) silent(be *Backend, number uint32, stream bool, class uint64) {
+	switch {
+	case be.probes.Load() != number || !be.is(offered):
+		return // it has ended
+	case stream, class != 0 && b.usual(class, b.hooks.Now()) > float32(probePatience)/2:
+		b.readmit(be)
+	default:
+		b.probed(be, health.Neutral)
+	}
 }
 
 // probed takes note of how the probe of be ended.
@@ -164,5 +217,6 @@ func (b *Balancer) readmit(be *Backend) {
 		b.counts.readmissions.Add(1)
 		b.happened(EventReadmitted, be, "")
 		b.restore(be)
+		be.startRamp(b.hooks.Now())
 	}
 }

@@ -31,6 +31,15 @@ func (e *estimate) read(now int64) (average, idle float32) {
 	return math.Float32frombits(uint32(word >> 32)), float32(max(ticks, 0)) * (1 << estimateTimeShift)
 }
 
+// changed returns when the average last changed, or the distant past.
+func (e *estimate) changed(now int64) int64 {
+	average, idle := e.read(now)
+	if average == 0 {
+		return math.MinInt64
+	}
+	return now - int64(idle)
+}
+
 // older reports whether the average last changed longer ago than that, by about
 // 16 µs, or never has.
 func (e *estimate) older(now int64, than time.Duration) bool {
@@ -40,11 +49,14 @@ func (e *estimate) older(now int64, than time.Duration) bool {
 
 // observe adds a latency. If another goroutine does the same at this moment,
 // one of the two is lost, and would hardly have counted.
-func (e *estimate) observe(now int64, latency float32) {
+func (e *estimate) observe(now int64, latency float32) { e.add(now, latency, 1) }
+
+// add is observe for a latency that weighs at most as much as that.
+func (e *estimate) add(now int64, latency, most float32) {
 	word := e.word.Load()
 	average, idle := e.read(now)
 	if word != 0 {
-		average = latency + (average-latency)*decay(idle*(1/float32(estimateTime)))
+		average = latency + (average-latency)*max(decay(idle*(1/float32(estimateTime))), 1-most)
 	} else {
 		average = latency
 	}

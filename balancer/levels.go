@@ -150,8 +150,7 @@ func (b *Balancer) latencyOf(backends []*Backend, now int64) float32 {
 		if be.estimate.word.Load() == 0 {
 			continue
 		}
-		_, age := be.pending.read(now)
-		if latency := max(be.expected(now, mean), age); least == 0 || latency < least {
+		if latency := max(be.expected(now, mean), be.hanging(now)); least == 0 || latency < least {
 			least = latency
 		}
 	}

@@ -20,8 +20,10 @@ const (
 // one is a request that started then.
 func one(start int64) uint64 { return uint64(start)>>loadTimeShift<<loadCountBits + 1 }
 
-func (l *load) start(now int64)    { l.word.Add(one(now)) }
-func (l *load) finish(start int64) { l.word.Add(-one(start)) }
+func (l *load) start(now int64) { l.word.Add(one(now)) }
+
+// finish returns what is left.
+func (l *load) finish(start int64) uint64 { return l.word.Add(-one(start)) }
 
 // restart makes a request that started before one that starts now.
 func (l *load) restart(start, now int64) { l.word.Add(one(now) - one(start)) }
@@ -29,6 +31,7 @@ func (l *load) restart(start, now int64) { l.word.Add(one(now) - one(start)) }
 // succeed is finish for a request that succeeded, where no time is kept, and
 // successes is how many have.
 func (l *load) succeed()          { l.word.Add(1<<loadCountBits - 1) }
+func (l *load) tally()            { l.word.Add(1 << loadCountBits) }
 func (l *load) successes() uint64 { return l.word.Load() >> loadCountBits }
 
 func (l *load) count() int64 { return int64(l.word.Load() & (1<<loadCountBits - 1)) }
@@ -36,9 +39,18 @@ func (l *load) count() int64 { return int64(l.word.Load() & (1<<loadCountBits - 
 // read returns the number of requests in flight and their mean age in
 // nanoseconds. It is the only sign of a backend that has stopped answering,
 // since latencies are known only of answers.
-func (l *load) read(now int64) (n, age float32) {
+func (l *load) read(now int64) (n, age float32) { return l.since(now, 0) }
+
+// since is read without the requests that an earlier value of the word holds, as far
+// as they are still there.
+func (l *load) since(now int64, earlier uint64) (n, age float32) {
+	const mask = 1<<loadCountBits - 1
 	word := l.word.Load()
-	count := word & (1<<loadCountBits - 1)
+	if word&mask <= earlier&mask {
+		return 0, 0
+	}
+	word -= earlier
+	count := word & mask
 	if count == 0 {
 		return 0, 0
 	}

@@ -20,8 +20,11 @@ const (
 type Pick struct {
 	backend *Backend
 	start   int64
+	class   uint64 // see Request.Class
 	state   pickState
-	sample  bool // see sample.go
+	outcome health.Outcome // of the answer
+	stream  bool           // see Request.Stream
+	sample  bool           // see sample.go
 }
 
 type pickState uint8
@@ -38,7 +41,9 @@ func (p *Pick) Backend() *Backend { return p.backend }
 // Plain reports whether the pick says nothing but its backend, as those of
 // policies that keep no time do. Then [Backend.Picked] is the same pick, so an
 // adapter need not keep it until the request is done.
-func (p *Pick) Plain() bool { return p.start == 0 && p.state == waiting && !p.sample }
+func (p *Pick) Plain() bool {
+	return p.start == 0 && p.state == waiting && !p.stream && !p.sample
+}
 
 // Picked returns a Plain pick of b. It counts nothing: the request has been
 // counted by the Pick whose place it takes.
@@ -47,8 +52,9 @@ func (b *Backend) Picked() Pick { return Pick{backend: b} }
 // A Result is what became of a request.
 type Result struct {
 	Outcome health.Outcome
-	// RetryAfter is how long the server asked to be spared, with a failure:
-	// Retry-After of HTTP, or gRPC's pushback. More than 300 s counts as 300 s.
+	// RetryAfter is how long the server asked to be spared, with a failure: the
+	// Retry-After of a 503. It is spared within what the others can carry, for 300 s
+	// at most. A Retry-After that speaks of the caller (429) does not belong here.
 	RetryAfter time.Duration
 	// Overtaken says that the request was given up because another backend had
 	// answered it, with a Neutral outcome. Nothing is held against the backend,
@@ -61,7 +67,8 @@ type Result struct {
 func (b *Balancer) Pick(r Request) (Pick, error) {
 	r.balancer = b
 	sample := b.takesSample()
-	if b.policy.timed || sample {
+	rotation := b.rotation.Load()
+	if rotation.timed || sample {
 		r.now = b.hooks.Now()
 	}
 	if b.probe.Load() != nil {
@@ -70,13 +77,12 @@ func (b *Balancer) Pick(r Request) (Pick, error) {
 			return p, nil
 		}
 	}
-	for {
-		rotation := b.rotation.Load()
+	for ; ; rotation = b.rotation.Load() {
 		be, err := rotation.pick(r)
 		if err == nil {
-			be.enter(r.now)
+			be.acquire(r.now, r.Stream)
 			b.count(1)
-			return Pick{backend: be, start: r.now, sample: sample}, nil
+			return Pick{backend: be, start: r.now, class: r.Class, stream: r.Stream, sample: sample}, nil
 		}
 		if b.rotation.Load() == rotation {
 			b.counts.noBackend.Add(1)
@@ -92,7 +98,7 @@ func (b *Balancer) Take(be *Backend) Pick {
 	if b.policy.timed {
 		p.start = b.hooks.Now()
 	}
-	be.enter(p.start)
+	be.acquire(p.start, false)
 	b.count(1)
 	return p
 }
@@ -101,7 +107,7 @@ func (t *rotation) pick(r Request) (*Backend, error) {
 	if len(t.levels) == 0 {
 		return nil, t.err
 	}
-	if r.ignore = t.ignore; r.ignore != 0 {
+	if r.ignore = t.ignore; t.failsOpen() {
 		r.balancer.counts.failOpens.Add(1)
 	}
 	l := &t.levels[0]
@@ -161,11 +167,15 @@ func (t *rotation) search(r *Request) (*Backend, error) {
 // avoided for it.
 func (p *Pick) Sent() {
 	b := p.backend
-	if !b.balancer.policy.timed && !p.sample || p.state == answered {
+	if p.start == 0 || p.state == answered {
 		return
 	}
 	now := b.balancer.hooks.Now()
-	b.pending.restart(b.kept(p.start), b.kept(now))
+	waiting := &b.pending
+	if p.stream {
+		waiting = &b.open
+	}
+	waiting.restart(b.kept(p.start), b.kept(now))
 	p.start = now
 }
 
@@ -174,40 +184,56 @@ func (p *Pick) Sent() {
 // counts as in flight until Done, but for its age and latency this is its end.
 // A Neutral outcome is an answer that says that the request was wrong.
 func (p *Pick) Answered(r Result) {
-	b, state := p.backend, p.state
-	if state == answered {
+	if p.state == answered {
 		return
 	}
-	b.open.Add(1)
-	b.leave(p.start, r.Outcome)
-	p.state = answered
-	switch {
-	case r.Outcome != health.Neutral:
-		b.settle(p.start, state, r)
-		if p.sample {
-			b.sample(p.start, r.Outcome)
+	b, state, start := p.backend, p.state, p.start
+	if !p.stream {
+		now := start
+		if b.balancer.policy.timed {
+			now = b.balancer.hooks.Now()
+		}
+		b.open.start(b.kept(now))
+		b.passed.Store(b.pending.finish(b.kept(start)))
+		p.start = now // in open
+	}
+	p.state, p.outcome = answered, r.Outcome
+	if r.Outcome == health.Neutral {
+		b.answered()
+		if state == probing {
+			b.balancer.readmit(b)
 		}
 		return
-	case state == probing:
-		b.balancer.readmit(b)
-	default:
-		b.answered()
+	}
+	b.settle(start, p.class, state, r)
+	if p.sample {
+		b.sample(start, r.Outcome)
 	}
 }
 
-// Done ends the request. It is to be called exactly once for each pick.
+// Done ends the request. It is to be called exactly once for each pick. A request
+// that was answered and then ended as it should counts with the outcome of its
+// answer, and one that broke off with that.
 func (p *Pick) Done(r Result) {
 	b := p.backend
 	b.balancer.count(-1)
 	if p.state == answered {
-		b.open.Add(-1)
+		outcome := p.outcome
 		if r.Outcome.Failed() { // it broke off, which says nothing of the latency
+			outcome = r.Outcome
 			b.fail(r.Outcome)
 		}
+		b.tally(outcome)
+		b.open.finish(b.kept(p.start))
 		return
 	}
-	b.leave(p.start, r.Outcome)
-	b.settle(p.start, p.state, r)
+	if p.stream {
+		b.tally(r.Outcome)
+		b.open.finish(b.kept(p.start))
+	} else {
+		b.release(p.start, r.Outcome)
+	}
+	b.settle(p.start, p.class, p.state, r)
 	if p.sample {
 		b.sample(p.start, r.Outcome)
 	}
@@ -217,40 +243,80 @@ func (p *Pick) Done(r Result) {
 func (p *Pick) Undo() {
 	b := p.backend
 	b.balancer.count(-1)
-	b.pending.finish(b.kept(p.start))
+	if p.stream {
+		b.open.finish(b.kept(p.start))
+	} else {
+		b.abandon(p.start)
+	}
 	if p.state == probing {
 		b.balancer.probed(b, health.Neutral)
 	}
 }
 
 // settle takes note of what became of a request.
-func (b *Backend) settle(start int64, state pickState, r Result) {
+func (b *Backend) settle(start int64, class uint64, state pickState, r Result) {
+	if r.RetryAfter > 0 && r.Outcome.Failed() {
+		b.balancer.spare(b, r.RetryAfter)
+	}
 	switch {
 	case state == probing:
 		b.balancer.probed(b, r.Outcome)
 	case r.Outcome == health.Success:
-		b.succeed(start)
+		b.succeed(start, class)
 	case r.Overtaken:
 		b.overtaken(start)
 	case r.Outcome == health.Unreachable: // it is out at once
 		b.fail(r.Outcome)
+	case r.Outcome == health.Timeout && b.impatient(start, class):
 	case r.Outcome.Failed():
 		b.penalize(start, r)
 		b.fail(r.Outcome)
 	}
 }
 
-// succeed takes note of an answer to a request that started then.
-func (b *Backend) succeed(start int64) {
+// impatient reports whether a request that ran out of time had less of it than its
+// class usually takes, so that it would have failed anywhere.
+func (b *Backend) impatient(start int64, class uint64) bool {
+	if start == 0 || class == 0 {
+		return false
+	}
+	now := b.balancer.hooks.Now()
+	return float32(now-start) < b.balancer.usual(class, now)
+}
+
+// succeed takes note of an answer to a request that started then, if that is known.
+func (b *Backend) succeed(start int64, class uint64) {
 	b.answered()
 	b.record.Observe(health.Success, b.balancer.hooks.Now)
+	if start == 0 {
+		b.rampAnswered(0, 0, 0)
+		return
+	}
+	now := b.balancer.hooks.Now()
+	b.rampAnswered(now, float32(now-start), class)
+	latency, ok := b.balancer.normalize(class, now, float32(now-start), b.is(joining))
+	if !ok {
+		return
+	}
 	if b.balancer.policy.timed {
-		now := b.balancer.hooks.Now()
-		latency := float32(now - start)
-		b.balancer.policy.observe(&b.estimate, now, latency)
-		if mean := &b.balancer.mean; mean.older(now, meanPeriod) {
-			mean.observe(now, latency)
-		}
+		b.balancer.policy.observe(&b.estimate, now, latency, b)
+	}
+	if mean := &b.balancer.mean; mean.older(now, meanPeriod) && !b.is(joining) {
+		mean.observe(now, latency)
+		b.balancer.waiting.observe(now, max(float32(b.pending.count()), 1e-3))
+	}
+}
+
+// rampAnswered takes note of an answer of a newcomer.
+func (b *Backend) rampAnswered(now int64, latency float32, class uint64) {
+	if !b.is(joining) {
+		return
+	}
+	if now == 0 {
+		now = b.balancer.hooks.Now()
+	}
+	if r := b.ramp.Load(); r != nil {
+		r.answered(b, now, latency, b.balancer.usual(class, now))
 	}
 }
 
@@ -275,7 +341,7 @@ func (b *Backend) overtaken(start int64) {
 		doubled := min(2*max(sample, waited), float32(minPenalty))
 		b.estimate.word.Store(packEstimate(max(sample, doubled), now))
 	case waited > sample:
-		b.balancer.policy.observe(&b.estimate, now, waited)
+		b.balancer.policy.penalize(&b.estimate, now, waited)
 	}
 }
 
@@ -283,10 +349,10 @@ func (b *Backend) overtaken(start int64) {
 // is connected, that is for its connection to say: the answer may be the last
 // one that came over it.
 func (b *Backend) answered() {
-	if !b.is(unreachable | denied | unproven | failing) {
+	if !b.is(unreachable | denied | failing) {
 		return
 	}
-	b.unset(unproven | denied | failing)
+	b.unset(denied | failing)
 	if !b.balancer.hooks.ConnectFirst {
 		b.Observe(health.Success)
 	}
@@ -297,15 +363,17 @@ func (b *Backend) fail(o health.Outcome) {
 	if o == health.Unreachable {
 		b.Observe(o)
 	}
+	if r := b.ramp.Load(); r != nil {
+		r.failed(b.balancer.hooks.Now())
+	}
 	if cause := b.record.Observe(o, b.balancer.hooks.Now); cause != health.NoCause {
 		b.balancer.eject(b, cause)
 	}
 }
 
 const (
-	minPenalty    = time.Second
-	meanPenalty   = 10 // times the mean latency
-	maxRetryAfter = 300 * time.Second
+	minPenalty  = time.Second
+	meanPenalty = 10 // times the mean latency
 )
 
 // penalize makes a failure count like a long latency. Otherwise a backend that
@@ -318,13 +386,10 @@ func (b *Backend) penalize(start int64, r Result) {
 	now := b.balancer.hooks.Now()
 	sample, _ := b.estimate.read(now)
 	switch mean, _ := b.balancer.mean.read(now); {
-	case r.RetryAfter > 0: // the server knows; its word is no sample to be averaged
-		b.estimate.word.Store(packEstimate(max(sample, float32(min(r.RetryAfter, maxRetryAfter))), now))
-		return
 	case r.Outcome == health.Timeout:
 		sample = max(sample, float32(now-start))
 	default:
 		sample = max(sample, float32(minPenalty), meanPenalty*mean)
 	}
-	b.balancer.policy.observe(&b.estimate, now, sample)
+	b.balancer.policy.penalize(&b.estimate, now, sample)
 }

@@ -8,6 +8,12 @@ type Request struct {
 	// maglev, see [HashKey]. It counts if HasKey is set.
 	Key    uint64
 	HasKey bool
+	// Class says which requests take about as long as each other, such as a hash of
+	// the gRPC method. 0 is not known.
+	Class uint64
+	// Stream says that the request is a stream. That it has no answer for a while is
+	// no sign of trouble then.
+	Stream bool
 	// Tried are the backends that earlier attempts of the same request used.
 	// They are passed over.
 	Tried []*Backend
@@ -27,9 +33,9 @@ func (r *Request) Now() int64 { return r.now }
 func (r *Request) Random() uint64 { return r.balancer.hooks.Random() }
 
 // Admits reports whether the request may go to b now: whether b is fit, was not
-// tried before, has room for another request, and takes its turn in slow start.
-// The answer for a backend in slow start is a matter of chance, so a policy
-// asks once for each that it considers.
+// tried before, has room for another request, and is not held back, as a newcomer
+// or because it asked for that. The answer for a backend in slow start is a matter
+// of chance, so a policy asks once for each that it considers.
 func (r *Request) Admits(b *Backend) bool {
 	flags := b.flags.Load()
 	if flags == 0 && len(r.Tried) == 0 && r.balancer.config.MaxInFlight == 0 {
@@ -47,15 +53,20 @@ func (r *Request) usable(b *Backend, flags uint32) bool {
 	return limit == 0 || b.InFlight() < int64(limit)
 }
 
-// paced reports whether b is not to be spared. A backend that has never
-// answered gets one request at a time: if it does not work, a single request
-// finds out.
+// paced reports whether b is not held back.
 func (r *Request) paced(b *Backend, flags uint32) bool {
-	if flags&unproven != 0 && b.InFlight() > 0 {
-		return false
-	}
-	if flags&warming == 0 {
+	flags &^= r.ignore
+	if flags&(joining|spared|warming) == 0 {
 		return true
 	}
-	return float64(r.Random()>>11)/(1<<53) < b.share(r.balancer.hooks.Now())
+	now := r.balancer.hooks.Now()
+	if flags&spared != 0 && b.isSpared(now) {
+		return false
+	}
+	if flags&joining != 0 {
+		if ramp := b.ramp.Load(); ramp != nil && !r.Stream && !ramp.admits(b, now) {
+			return false
+		}
+	}
+	return flags&warming == 0 || b.isIdle(now) || float64(r.Random()>>11)/(1<<53) < b.share(now)
 }

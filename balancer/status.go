@@ -66,7 +66,7 @@ func (b *Balancer) Status() Status {
 		Target:   b.hooks.Name,
 		Adapter:  b.hooks.Adapter,
 		Policy:   b.policyName(),
-		FailOpen: rotation.ignore != 0,
+		FailOpen: rotation.failsOpen(),
 		Counts:   b.counts.read(),
 		Events:   b.events.latest(toTime),
 	}
@@ -131,7 +131,7 @@ func (b *Backend) status(now int64, toTime func(int64) time.Time) BackendStatus 
 		Endpoint: *b.Endpoint(),
 		State:    StateFit,
 		InFlight: b.InFlight(),
-		Answered: b.open.Load(),
+		Answered: b.open.count(),
 		Latency:  time.Duration(latency),
 		Requests: b.outcomes(),
 	}

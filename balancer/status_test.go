@@ -155,7 +155,7 @@ func TestTheStatusSaysWhyABackendIsOut(t *testing.T) {
 		if in := time.Until(warming.Until); warming.State != balancer.StateWarming || in != 30*time.Second {
 			t.Errorf("the new one is %s for %v", warming.State, in)
 		}
-		if s.Policy != balancer.Adaptive || s.Adapter != "test" || s.Counts.Ejections[health.Consecutive] != 1 || s.Counts.SlowStarts != 1 {
+		if s.Policy != balancer.Adaptive || s.Adapter != "test" || s.Counts.Ejections[health.Consecutive] != 1 || s.Counts.Newcomers != 1 {
 			t.Errorf("policy %s, adapter %s, counts %+v", s.Policy, s.Adapter, s.Counts)
 		}
 	})

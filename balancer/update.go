@@ -145,11 +145,13 @@ func (b *Balancer) newBackend(e *discovery.Endpoint) *Backend {
 	}
 	be.weight.Store(max(e.Weight, 1))
 	b.prioritize(be, uint32(e.Priority))
-	be.flags.Store(unproven)
-	if len(b.listed) > 0 && b.slowStart > 0 { // the first ones have nobody to leave the work to
+	if len(b.listed) > 0 { // the first ones have nobody to leave the work to
 		be.joined = b.hooks.Now()
-		be.set(warming)
-		b.counts.slowStarts.Add(1)
+		be.startRamp(be.joined)
+		b.counts.newcomers.Add(1)
+		if b.slowStart > 0 {
+			be.set(warming)
+		}
 	}
 	if b.hooks.ConnectFirst {
 		be.set(unreachable)

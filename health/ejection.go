@@ -6,15 +6,17 @@ import (
 	"time"
 )
 
-// When a backend is ejected, and for how long. The rules are those of Linkerd's
-// unified breaker with a longer memory for the backend's past; gRFC A50 would
-// want 100 requests in 10 s from each of five backends at least, which a
-// Deployment of three never has.
+// When a backend is suspected, and for how long it is ejected. The rules are
+// those of Linkerd's unified breaker with a longer memory for the backend's past;
+// gRFC A50 would want 100 requests in 10 s from each of five backends at least,
+// which a Deployment of three never has. Whether a suspected backend is ejected
+// depends on the others, see [Rest.Worse].
 const (
 	maxConsecutive = 5   // failures in a row
 	minSuccess     = 0.8 // of the requests in the window
 	minRequests    = 10  // in the window, before their share counts
 	buckets        = 10
+	recentBuckets  = 3           // of them, the latest
 	bucketTime     = time.Second // so that the window is 10 s
 	minEjection    = time.Second
 	maxEjection    = time.Minute
@@ -44,10 +46,10 @@ type Cause uint8
 const (
 	// NoCause is no reason to eject it.
 	NoCause Cause = iota
-	// Consecutive are five failures in a row.
+	// Consecutive are five failures in a row, or more where other backends fail too.
 	Consecutive
 	// SuccessRate is a success of less than 80 % of at least ten requests in ten
-	// seconds.
+	// seconds, where the other backends do better.
 	SuccessRate
 )
 
@@ -63,8 +65,9 @@ func (c Cause) String() string {
 	}
 }
 
-// Observe takes note of an outcome and returns why the backend should be ejected,
-// if it should.
+// Observe takes note of an outcome and returns why the backend is suspected, if
+// it is. It should be ejected if it also does worse than the others, see
+// [Rest.Worse].
 func (r *Record) Observe(o Outcome, now func() int64) Cause {
 	if o == Neutral || o == Success && !r.suspect.Load() {
 		return NoCause
@@ -105,6 +108,23 @@ func (r *Record) advance(now int64) {
 	if _, bad := r.sum(); bad == 0 {
 		r.forget()
 	}
+}
+
+// Conduct returns what the record holds. It is all zero for a clean record.
+func (r *Record) Conduct(now int64) (c Conduct) {
+	if !r.suspect.Load() {
+		return c
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.advance(now)
+	c.Row = r.consecutive
+	c.Good, c.Bad = r.sum()
+	for n := max(r.newest-recentBuckets+1, 0); n <= r.newest; n++ {
+		c.RecentGood += r.counts[n%buckets].good
+		c.RecentBad += r.counts[n%buckets].bad
+	}
+	return c
 }
 
 func (r *Record) sum() (good, bad uint32) {

@@ -2,10 +2,16 @@
 // machines that are told what happened and when, and that neither start a
 // goroutine nor read a clock nor roll dice of their own.
 //
-//	var r health.Record
-//	if r.Observe(health.Failure, now) != health.NoCause {
-//		// it fails too often: take it out of rotation for
-//		// r.Eject(now, rand.Uint64), then try it with one request
+//	var record health.Record // of one backend
+//	if cause := record.Observe(health.Failure, now); cause != health.NoCause {
+//		var rest health.Rest // what its siblings did
+//		for _, other := range others {
+//			rest.Add(other.Conduct(now()))
+//		}
+//		if rest.Worse(cause, record.Conduct(now())) {
+//			// it fails more than they do: take it out of rotation for
+//			// record.Eject(now(), rand.Uint64), then try it with one request
+//		}
 //	}
 //
 // A backend is taken out of rotation in two ways. One whose connection or dial

@@ -1,0 +1,97 @@
+package health
+
+import "math"
+
+// A Conduct is what a [Record] holds against a backend: its failures in a row, and
+// its successes and failures in the last ten seconds and in the last three.
+// Successes count from the first failure on.
+type Conduct struct {
+	Row                   int
+	Good, Bad             uint32
+	RecentGood, RecentBad uint32
+}
+
+// A Rest is what the other backends of a target did at the same time. A backend is
+// judged beside them, because a failure that all share (a broken route, a database
+// that is slow, a caller with little patience) is not the fault of one, and to eject
+// some would only add to the load of the others. gRFC A50 and Envoy's success-rate
+// ejection compare in the same way, by standard deviations.
+type Rest struct {
+	clean    int // backends without a failure
+	mixed    int // backends with some
+	suspects int // backends with five failures in a row, which tell nothing of what is normal
+
+	good, bad             float64 // of the mixed ones
+	recentGood, recentBad float64
+}
+
+// Add takes note of the conduct of another backend.
+func (r *Rest) Add(c Conduct) {
+	switch {
+	case c.Row >= maxConsecutive:
+		r.suspects++
+	case c.Bad == 0:
+		r.clean++
+	default:
+		r.mixed++
+		r.good += float64(c.Good)
+		r.bad += float64(c.Bad)
+		r.recentGood += float64(c.RecentGood)
+		r.recentBad += float64(c.RecentBad)
+	}
+}
+
+// Remove takes back what was added of a backend.
+func (r *Rest) Remove(c Conduct) {
+	switch {
+	case c.Row >= maxConsecutive:
+		r.suspects = max(r.suspects-1, 0)
+	case c.Bad == 0:
+		r.clean = max(r.clean-1, 0)
+	default:
+		r.mixed = max(r.mixed-1, 0)
+		r.good = max(r.good-float64(c.Good), 0)
+		r.bad = max(r.bad-float64(c.Bad), 0)
+		r.recentGood = max(r.recentGood-float64(c.RecentGood), 0)
+		r.recentBad = max(r.recentBad-float64(c.RecentBad), 0)
+	}
+}
+
+const (
+	// looks is how often chance has the opportunity to make a row of failures while
+	// somebody looks, and luck how seldom it may succeed.
+	looks = 1000
+	luck  = 0.01
+	// priorFailures is what is assumed of others that are not heard of.
+	priorFailures = 0.02
+	// deviations is by how many standard deviations the share of failures of a
+	// backend has to differ from that of the others. One in 4,000 differs by as much
+	// by chance.
+	deviations = 3.5
+)
+
+// Worse reports whether a backend with this conduct does worse than the rest, for
+// the given cause, by more than chance explains. The rest is without the backend
+// itself and without those that are ejected. A backend without a failure counts as
+// having had as many requests as the one in question.
+func (r *Rest) Worse(cause Cause, own Conduct) bool {
+	if r.clean+r.mixed == 0 {
+		return r.suspects == 0 // all others fail as well, or there are none
+	}
+	switch cause {
+	case Consecutive:
+		others := r.recentGood + r.recentBad + float64(r.clean)*float64(own.RecentGood+own.RecentBad)
+		failing := (r.recentBad + priorFailures) / (others + 1)
+		return looks*math.Pow(failing, float64(own.Row)) < luck
+	case SuccessRate:
+		m1, k1 := float64(own.Good+own.Bad), float64(own.Bad)
+		m2, k2 := r.good+r.bad+float64(r.clean)*m1, r.bad
+		if m2 == 0 || k1*m2 <= k2*m1 {
+			return m2 == 0
+		}
+		pooled := (k1 + k2) / (m1 + m2)
+		return k1/m1-k2/m2 > deviations*math.Sqrt(pooled*(1-pooled)*(1/m1+1/m2))
+	default:
+		return false
+	}
+}
