@@ -55,44 +55,40 @@ func atHome(r *record) float64 {
 // shares calls visit with what each client gave to each server in each part of
 // the given length, in units of the fair share.
 func (r *record) shares(from, to, part time.Duration, visit func(share float64)) {
-	counts := make([]int, r.setup.servers)
+	servers := r.setup.servers
+	counts := make([]int, servers*r.setup.clients)
 	for ; from+part <= to; from += part {
-		picks := r.chosen(from, from+part)
-		for client := range r.setup.clients {
-			clear(counts)
+		clear(counts)
+		for _, c := range r.chosen(from, from+part) {
+			counts[int(c.client)*servers+c.server]++
+		}
+		for client := range slices.Chunk(counts, servers) {
 			total := 0
-			for i := range picks {
-				if int(picks[i].client) == client {
-					counts[picks[i].server]++
-					total++
-				}
+			for _, n := range client {
+				total += n
 			}
-			for _, n := range counts {
-				visit(float64(n) * float64(len(counts)) / float64(max(total, 1)))
+			for _, n := range client {
+				visit(float64(n) * float64(servers) / float64(max(total, 1)))
 			}
 		}
 	}
 }
 
-// fairPart is the time in which a client's attempts are counted to say whether
-// each server has its share.
-const fairPart = 10 * time.Second
-
-// leastShare returns the least that a server got of a client, in units of its
-// fair share.
-func leastShare(from, to time.Duration) figure {
+// leastShare returns the least that a server got of a client in a part of the
+// time, in units of its fair share.
+func leastShare(from, to, part time.Duration) figure {
 	return func(r *record) float64 {
 		least := math.Inf(1)
-		r.shares(from, to, fairPart, func(share float64) { least = min(least, share) })
+		r.shares(from, to, part, func(share float64) { least = min(least, share) })
 		return least
 	}
 }
 
 // mostShare is leastShare for the most.
-func mostShare(from, to time.Duration) figure {
+func mostShare(from, to, part time.Duration) figure {
 	return func(r *record) float64 {
 		most := 0.0
-		r.shares(from, to, fairPart, func(share float64) { most = max(most, share) })
+		r.shares(from, to, part, func(share float64) { most = max(most, share) })
 		return most
 	}
 }

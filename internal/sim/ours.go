@@ -95,9 +95,13 @@ func (p *product) pick(a *attempt) *server {
 
 func (p *product) done(a *attempt, o outcome) {
 	b := a.ticket.pick.Backend()
-	a.ticket.pick.Done(balancer.Result{Outcome: outcomes[o], RetryAfter: a.spare})
-	if r := a.server.report; o != timeout {
-		b.Report(balancer.LoadReport{CPUUtilization: r.utilization, QPS: r.qps, EPS: r.eps})
+	r := balancer.Result{Outcome: outcomes[o], RetryAfter: a.spare}
+	if r.Outcome == health.Neutral {
+		a.ticket.pick.Answered(r) // as adapters do: it is an answer
+	}
+	a.ticket.pick.Done(r)
+	if report := a.server.report; o != timeout {
+		b.Report(balancer.LoadReport{CPUUtilization: report.utilization, QPS: report.qps, EPS: report.eps})
 	}
 }
 

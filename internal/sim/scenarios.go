@@ -12,7 +12,7 @@ func scenarios() []*scenario {
 		slowReplica(), heterogeneous(), onePodSlow(), fastFailure(), halfFailure(), blackHole(),
 		garbageCollection(), coldPod(), overload(), herd(), subsets(), retryStorm(), recovery(), hotKey(),
 	}
-	ordinary := []*scenario{relief(), coldRollout(), scaleUp(), scaleDown(), crashLoop()}
+	ordinary := []*scenario{relief(), coldRollout(), scaleUp(), scaleDown(), crashLoop(), mixedLoad(), uniformNoise(), impatience(), spareUs(), tooMany(), drowningZone()}
 	return slices.Concat(trouble, rollouts(), ordinary)
 }
 

@@ -23,6 +23,7 @@ type server struct {
 	slow    func(now time.Duration) float64 // multiplies service times; nil for 1
 	starved bool                            // slow because others get the CPU: the server does not look busier for it
 	failing float64                         // the part of the requests that fails
+	late    bool                            // it fails them after their work, instead of in failTime
 	hung    bool                            // nothing that arrives is ever answered
 	crashes int64                           // when its process ends; 0 for never
 
@@ -73,7 +74,10 @@ func (s *server) start(a *attempt) {
 	s.busy++
 	outcome, d := success, time.Duration(float64(a.request.demand)*s.slowness())
 	if s.failing > 0 && s.chance.Float64() < s.failing {
-		outcome, d = failure, failTime
+		outcome = failure
+		if !s.late {
+			d = failTime
+		}
 	}
 	if s.starved {
 		s.worked += a.request.demand
