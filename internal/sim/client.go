@@ -9,6 +9,8 @@ const (
 	success outcome = iota
 	failure         // the server said so
 	timeout         // the caller waited no longer
+	limited         // the server says that the caller has sent too many
+	broken          // the connection is gone
 )
 
 // A policy chooses servers for one client.
@@ -30,6 +32,8 @@ type budget interface {
 
 // A client sends requests, and some of them again.
 type client struct {
+	id     int
+	zone   int
 	world  *world
 	policy policy
 	budget budget // nil: as many retries as there are attempts
@@ -38,7 +42,8 @@ type client struct {
 // A request is what a user waits for.
 type request struct {
 	client   *client
-	sample   int // its number in the record
+	sample   int   // its number in the record
+	kind     *kind // nil for an ordinary one
 	arrived  int64
 	demand   time.Duration
 	key      uint64
@@ -52,6 +57,7 @@ type attempt struct {
 	server   *server
 	started  int64
 	over     bool
+	spare    time.Duration // how long the server asks to be left alone, with a failure; 0 if it does not
 	ticket   ticket
 }
 
@@ -67,10 +73,10 @@ func (c *client) try(r *request, previous *attempt) {
 	a := &attempt{request: r, previous: previous, started: w.now}
 	r.attempts++
 	if a.server = c.policy.pick(a); a.server == nil {
-		w.record.finished(r.sample, w.now-r.arrived, false)
+		w.record.finished(r, w.now, false)
 		return
 	}
-	w.record.picked(w.now, a.server)
+	w.record.picked(w.now, a)
 	a.server.accept(a)
 	if limit := c.limit(r); limit > 0 {
 		w.at(limit, a.giveUp)
@@ -79,10 +85,10 @@ func (c *client) try(r *request, previous *attempt) {
 
 // limit returns when the caller stops to wait for the present attempt, or 0.
 func (c *client) limit(r *request) int64 {
-	s := &c.world.setup
-	limit := r.arrived + int64(s.deadline)
+	s, deadline := &c.world.setup, r.deadline()
+	limit := r.arrived + int64(deadline)
 	switch {
-	case s.deadline == 0:
+	case deadline == 0:
 		return 0
 	case s.perTry > 0:
 		return min(limit, c.world.now+int64(s.perTry))
@@ -91,10 +97,15 @@ func (c *client) limit(r *request) int64 {
 	}
 }
 
-func (a *attempt) giveUp() {
+func (a *attempt) giveUp() { a.abandon(timeout) }
+
+func (a *attempt) breakOff() { a.abandon(broken) }
+
+// abandon ends an attempt that has no answer, unless it has one.
+func (a *attempt) abandon(o outcome) {
 	if !a.over {
 		a.server.outstanding--
-		a.end(timeout)
+		a.end(o)
 	}
 }
 
@@ -111,12 +122,12 @@ func (a *attempt) end(o outcome) {
 		c.try(r, a)
 		return
 	}
-	w.record.finished(r.sample, w.now-r.arrived, o == success)
+	w.record.finished(r, w.now, o == success)
 }
 
 func (c *client) mayRetry(r *request) bool {
 	s := &c.world.setup
 	return r.attempts < s.attempts &&
-		c.world.now < r.arrived+int64(s.deadline) &&
+		c.world.now < r.arrived+int64(r.deadline()) &&
 		(c.budget == nil || c.budget.withdraw(c.world.now))
 }

@@ -27,6 +27,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -42,7 +43,7 @@ var errMissed = errors.New("a target is missed")
 
 func run() error {
 	var (
-		only   = flag.String("scenario", "", "play this `scenario` alone")
+		only   = flag.String("scenario", "", "play only these, a `list` with commas")
 		among  = flag.String("policies", "", "let only these take part, a `list` with commas; targets that refer to others are not judged")
 		seeds  = flag.Int("seeds", 5, "play each scenario so many times")
 		plotTo = flag.String("plot", "", "write shares and latency over time to this SVG `file`; takes -scenario")
@@ -75,15 +76,15 @@ func run() error {
 }
 
 // choose returns the scenarios and the contestants that are asked for.
-func choose(all []*scenario, id, names string) ([]*scenario, error) {
+func choose(all []*scenario, ids, names string) ([]*scenario, error) {
 	var chosen []*scenario
 	for _, s := range all {
-		if id == "" || strings.EqualFold(id, s.id) {
+		if ids == "" || slices.ContainsFunc(strings.Split(ids, ","), func(id string) bool { return strings.EqualFold(id, s.id) }) {
 			chosen = append(chosen, s)
 		}
 	}
 	if len(chosen) == 0 {
-		return nil, fmt.Errorf("there is no scenario %q", id)
+		return nil, fmt.Errorf("there is no scenario %q", ids)
 	}
 	if names != "" {
 		for _, s := range chosen {

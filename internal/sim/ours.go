@@ -12,8 +12,13 @@ import (
 
 // sidestep is one of our policies: the product's own code, in virtual time.
 func sidestep(name string) contestant {
-	return contestant{name: "sidestep " + name, ours: true, policy: func(w *world, random *rand.Rand) policy {
-		return newProduct(w, random, name)
+	return configured("sidestep "+name, balancer.Config{Policy: name})
+}
+
+// configured is one of our policies with further configuration.
+func configured(name string, config balancer.Config) contestant {
+	return contestant{name: name, ours: true, policy: func(w *world, random *rand.Rand) policy {
+		return newProduct(w, random, config)
 	}}
 }
 
@@ -22,6 +27,7 @@ type product struct {
 	world    *world
 	balancer *balancer.Balancer
 	keyed    bool
+	zone     int                 // of the client
 	tried    []*balancer.Backend // of the request at hand
 }
 
@@ -29,9 +35,9 @@ type product struct {
 // depend on a clock that starts at zero.
 const epoch = int64(time.Hour)
 
-func newProduct(w *world, random *rand.Rand, name string) *product {
+func newProduct(w *world, random *rand.Rand, config balancer.Config) *product {
 	p := &product{world: w, keyed: w.setup.key != nil}
-	b, err := balancer.New(balancer.Config{Policy: name}, balancer.Hooks{
+	b, err := balancer.New(config, balancer.Hooks{
 		Connect:   func(b *balancer.Backend) balancer.Conn { return link{w.servers[idAt(b.Endpoint().Addr)]} },
 		Now:       func() int64 { return epoch + w.now },
 		Random:    random.Uint64,
@@ -55,7 +61,19 @@ func (p *product) update(servers []*server) {
 	for i, s := range servers {
 		endpoints[i] = discovery.Endpoint{Addr: addressOf(s.id), Ready: true, Serving: true}
 	}
+	if p.world.setup.zones != (zones{}) {
+		endpoints = spilling(endpoints, servers, p.zone)
+	}
 	p.balancer.Update(endpoints)
+}
+
+// disconnected takes note that the connections to a server are gone.
+func (p *product) disconnected(s *server) {
+	for _, b := range p.balancer.Backends() {
+		if b.Conn().(link).server == s {
+			b.Observe(health.Unreachable)
+		}
+	}
 }
 
 // A ticket is what our policies keep for an attempt.
@@ -66,6 +84,7 @@ func (p *product) pick(a *attempt) *server {
 	for earlier := a.previous; earlier != nil; earlier = earlier.previous {
 		p.tried = append(p.tried, earlier.ticket.pick.Backend())
 	}
+	// CLASS: Request.Class is a.request.class(), once there is such a field.
 	pick, err := p.balancer.Pick(balancer.Request{Key: a.request.key, HasKey: p.keyed, Tried: p.tried})
 	if err != nil {
 		return nil
@@ -76,13 +95,21 @@ func (p *product) pick(a *attempt) *server {
 
 func (p *product) done(a *attempt, o outcome) {
 	b := a.ticket.pick.Backend()
-	a.ticket.pick.Done(balancer.Result{Outcome: outcomes[o]})
-	if r := a.server.report; o != timeout {
-		b.Report(balancer.LoadReport{CPUUtilization: r.utilization, QPS: r.qps, EPS: r.eps})
+	r := balancer.Result{Outcome: outcomes[o], RetryAfter: a.spare}
+	if r.Outcome == health.Neutral {
+		a.ticket.pick.Answered(r) // as adapters do: it is an answer
+	}
+	a.ticket.pick.Done(r)
+	if report := a.server.report; o != timeout {
+		b.Report(balancer.LoadReport{CPUUtilization: report.utilization, QPS: report.qps, EPS: report.eps})
 	}
 }
 
-var outcomes = [...]health.Outcome{success: health.Success, failure: health.Failure, timeout: health.Timeout}
+// outcomes are what the adapters make of them.
+var outcomes = [...]health.Outcome{
+	success: health.Success, failure: health.Failure, timeout: health.Timeout, broken: health.Unreachable,
+	limited: health.Failure, // LIMITED: what httpbalancer makes of 429 and grpcbalancer of RESOURCE_EXHAUSTED
+}
 
 // budgeted is one of our policies with the product's retry budget.
 func budgeted(k contestant) contestant {

@@ -13,6 +13,9 @@ func (s *scenario) keep(names []string) {
 // play measures all contestants of a scenario with the seeds 1, 2, …, several
 // runs at a time.
 func play(s *scenario, seeds, workers int) *table {
+	if s.seeds > 0 {
+		seeds = min(seeds, s.seeds)
+	}
 	t := &table{scenario: s}
 	for i := range s.studies {
 		t.columns = append(t.columns, s.studies[i].columns...)

@@ -16,14 +16,18 @@ type record struct {
 type sample struct {
 	at      int64 // when the request was due to be sent, whoever made it wait
 	latency int64
+	kind    uint8
 	done    bool
 	ok      bool
 }
 
-// A choice is an attempt and the server that it went to.
+// A choice is an attempt, who made it, and the server that it went to.
 type choice struct {
 	at     int64
 	server int
+	client uint16
+	kind   uint8
+	home   bool // both are in one zone
 }
 
 func newRecord(s setup) *record {
@@ -34,23 +38,28 @@ func newRecord(s setup) *record {
 	return &record{setup: s, samples: make([]sample, 0, int(expected)), picks: make([]choice, 0, int(expected))}
 }
 
-func (r *record) arrived(now int64) (number int) {
+func (r *record) arrived(now int64, kind int) (number int) {
 	r.open++
-	r.samples = append(r.samples, sample{at: now})
+	r.samples = append(r.samples, sample{at: now, kind: uint8(kind)}) //nolint:gosec // there are a few
 	return len(r.samples) - 1
 }
 
-func (r *record) picked(now int64, s *server) {
-	r.picks = append(r.picks, choice{now, s.id})
+func (r *record) picked(now int64, a *attempt) {
+	c := a.request.client
+	r.picks = append(r.picks, choice{
+		at: now, server: a.server.id, client: uint16(c.id), //nolint:gosec // there are a few
+		kind: r.samples[a.request.sample].kind, home: c.zone == a.server.zone,
+	})
 }
 
 // finished notes an answer. A failure counts as having taken until the
 // deadline, too: who fails fast is not fast.
-func (r *record) finished(number int, latency int64, ok bool) {
+func (r *record) finished(q *request, now int64, ok bool) {
+	latency := now - q.arrived
 	if !ok {
-		latency = max(latency, int64(r.setup.deadline))
+		latency = max(latency, int64(q.deadline()))
 	}
-	s := &r.samples[number]
+	s := &r.samples[q.sample]
 	s.latency, s.ok, s.done = latency, ok, true
 	r.open--
 }

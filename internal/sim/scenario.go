@@ -9,6 +9,7 @@ type scenario struct {
 	contestants []contestant
 	studies     []study
 	targets     []target
+	seeds       int // how often it is played at most; 0 for as often as is asked for
 }
 
 // A study is one set-up and what is measured in it.

@@ -5,12 +5,15 @@ import (
 	"time"
 )
 
-// scenarios returns all of them, in the order of their numbers.
+// scenarios returns all of them: those of trouble, in the order of their numbers,
+// and those of ordinary life.
 func scenarios() []*scenario {
-	return []*scenario{
+	trouble := []*scenario{
 		slowReplica(), heterogeneous(), onePodSlow(), fastFailure(), halfFailure(), blackHole(),
 		garbageCollection(), coldPod(), overload(), herd(), subsets(), retryStorm(), recovery(), hotKey(),
 	}
+	ordinary := []*scenario{relief(), coldRollout(), scaleUp(), scaleDown(), crashLoop(), mixedLoad(), uniformNoise(), impatience(), spareUs(), tooMany(), drowningZone()}
+	return slices.Concat(trouble, rollouts(), ordinary)
 }
 
 // service is what most scenarios begin with: pods of four workers, requests that

@@ -13,15 +13,19 @@ const failTime = time.Millisecond
 // has accepted even if the caller has left by then, as servers do.
 type server struct {
 	id      int
+	zone    int
 	engine  *engine
 	chance  *rand.Rand // for faults
 	workers int
-	limit   int // of the queue; 0 for none
+	limit   int           // of the queue; 0 for none
+	spare   time.Duration // the Retry-After of who is refused because the queue is full; 0 for none
 
 	slow    func(now time.Duration) float64 // multiplies service times; nil for 1
 	starved bool                            // slow because others get the CPU: the server does not look busier for it
 	failing float64                         // the part of the requests that fails
+	late    bool                            // it fails them after their work, instead of in failTime
 	hung    bool                            // nothing that arrives is ever answered
+	crashes int64                           // when its process ends; 0 for never
 
 	busy        int
 	queue       fifo
@@ -42,22 +46,38 @@ type server struct {
 
 func (s *server) accept(a *attempt) {
 	s.outstanding++
-	switch {
+	if s.crashes > 0 {
+		s.engine.at(s.crashes, a.breakOff)
+	}
+	switch r := a.request; {
 	case s.hung:
+	case r.kind != nil && r.kind.limited > 0:
+		s.refuse(a, limited, r.kind.limited)
+	case r.waits():
+		s.engine.after(r.demand, func() { s.answer(a, success) })
 	case s.busy < s.workers:
 		s.start(a)
 	case s.limit > 0 && s.queue.len() >= s.limit:
-		s.engine.after(failTime, func() { s.answer(a, failure) })
+		s.refuse(a, failure, s.spare)
 	default:
 		s.queue.push(a)
 	}
+}
+
+// refuse answers without having done anything.
+func (s *server) refuse(a *attempt, o outcome, spare time.Duration) {
+	a.spare = spare
+	s.engine.after(failTime, func() { s.answer(a, o) })
 }
 
 func (s *server) start(a *attempt) {
 	s.busy++
 	outcome, d := success, time.Duration(float64(a.request.demand)*s.slowness())
 	if s.failing > 0 && s.chance.Float64() < s.failing {
-		outcome, d = failure, failTime
+		outcome = failure
+		if !s.late {
+			d = failTime
+		}
 	}
 	if s.starved {
 		s.worked += a.request.demand

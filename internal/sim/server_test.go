@@ -20,7 +20,7 @@ func one(deadline time.Duration, change func(s *server)) *world {
 func (w *world) send(at, d time.Duration) {
 	w.at(int64(at), func() {
 		c := w.clients[0]
-		c.send(&request{client: c, sample: w.record.arrived(w.now), arrived: w.now, demand: d})
+		c.send(&request{client: c, sample: w.record.arrived(w.now, 0), arrived: w.now, demand: d})
 	})
 }
 

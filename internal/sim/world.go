@@ -2,7 +2,6 @@ package main
 
 import (
 	"math/rand/v2"
-	"slices"
 	"time"
 )
 
@@ -14,6 +13,8 @@ type setup struct {
 	clients          int
 	rate             func(at time.Duration) float64 // requests a second, of all clients
 	key              func(*rand.Rand) uint64        // of a request; nil for none
+	kinds            []kind                         // of requests, if there are several
+	zones            zones                          // where clients and servers are, if that matters
 
 	deadline time.Duration // of a request; 0 for none
 	perTry   time.Duration // of an attempt; 0 for the deadline alone
@@ -43,12 +44,14 @@ func steady(rate float64) func(time.Duration) float64 {
 type world struct {
 	engine
 	setup   setup
-	servers []*server
+	servers []*server // all that there have ever been, by id
+	listed  []*server // those that clients know of; others hold it, so it never changes in place
 	clients []*client
 	record  *record
 	seed    uint64
 	arrival *rand.Rand
 	demands *rand.Rand
+	kinds   *rand.Rand
 }
 
 // Streams of chance, one for each purpose, so that all policies meet the same
@@ -59,6 +62,8 @@ const (
 	streamFaults
 	streamStory
 	streamPolicy // the first of as many as there are clients
+
+	streamKinds = 1 << 32 // beyond those of all clients
 )
 
 func (w *world) stream(id uint64) *rand.Rand {
@@ -67,34 +72,33 @@ func (w *world) stream(id uint64) *rand.Rand {
 
 func newWorld(s setup, k contestant, seed uint64) *world {
 	w := &world{setup: s, seed: seed, record: newRecord(s)}
-	w.arrival, w.demands = w.stream(streamArrivals), w.stream(streamDemands)
+	w.arrival, w.demands, w.kinds = w.stream(streamArrivals), w.stream(streamDemands), w.stream(streamKinds)
 	faults := w.stream(streamFaults)
 	for range s.servers {
-		w.addServer(faults)
+		w.listed = append(w.listed, w.addServer(faults))
 	}
 	for i := range s.clients {
-		c := &client{world: w, policy: k.policy(w, w.stream(streamPolicy+uint64(i)))}
+		c := &client{id: i, zone: s.zones.ofClient(i), world: w, policy: k.policy(w, w.stream(streamPolicy+uint64(i)))}
 		if k.budget != nil {
 			c.budget = k.budget(w)
 		}
-		c.policy.update(w.servers)
+		if p, ok := c.policy.(*product); ok {
+			p.zone = c.zone
+		}
+		c.policy.update(w.listed)
 		w.clients = append(w.clients, c)
 	}
 	return w
 }
 
 func (w *world) addServer(faults *rand.Rand) *server {
-	s := &server{id: len(w.servers), engine: &w.engine, chance: faults, workers: w.setup.workers, limit: w.setup.limit}
-	w.servers = append(slices.Clip(w.servers), s) // others hold the old slice
-	return s
-}
-
-// join adds a server, slowed as told, and lets all clients know.
-func (w *world) join(slow func(time.Duration) float64) {
-	w.addServer(w.servers[0].chance).slow = slow
-	for _, c := range w.clients {
-		c.policy.update(w.servers)
+	id := len(w.servers)
+	s := &server{
+		id: id, zone: w.setup.zones.ofServer(id), engine: &w.engine, chance: faults,
+		workers: w.setup.workers, limit: w.setup.limit,
 	}
+	w.servers = append(w.servers, s)
+	return s
 }
 
 // simulate returns the record of one run.
@@ -125,12 +129,7 @@ func (w *world) arrive() {
 		return
 	}
 	w.at(at, func() {
-		r := &request{
-			client:  w.clients[w.arrival.IntN(len(w.clients))],
-			sample:  w.record.arrived(w.now),
-			arrived: w.now,
-			demand:  time.Duration(w.setup.demand.draw(w.demands) * float64(w.setup.demand.mean)),
-		}
+		r := w.newRequest(w.clients[w.arrival.IntN(len(w.clients))], w.drawKind())
 		if w.setup.key != nil {
 			r.key = w.setup.key(w.demands)
 		}
