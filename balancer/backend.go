@@ -38,6 +38,7 @@ type Backend struct {
 	number   uint32        // among the owners of its latest table, see keyed; guarded by the Balancer's publishing
 	reached  atomic.Bool   // at least once
 	probes   atomic.Uint32 // so far, and their ends
+	works    atomic.Bool   // in part, when it was ejected
 	gone     bool          // it is about to have left; guarded by the Balancer's mu
 }
 

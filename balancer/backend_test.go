@@ -20,8 +20,8 @@ func TestABackendBeginsWithACacheLine(t *testing.T) {
 		}
 	}
 	var b Backend
-	if end := unsafe.Offsetof(b.ended) + unsafe.Sizeof(b.ended[0])*uintptr(health.Failure+1); end > 64 {
-		t.Errorf("the counts of successes and failures end at %d bytes", end)
+	if end := unsafe.Offsetof(b.ended) + unsafe.Sizeof(b.ended[0])*uintptr(health.Success+1); end > 64 {
+		t.Errorf("the count of successes ends at %d bytes", end)
 	}
 	if at := unsafe.Offsetof(b.record); at >= 128 {
 		t.Errorf("the record begins at %d bytes", at)

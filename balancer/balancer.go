@@ -76,7 +76,8 @@ type Balancer struct {
 	_       [64]byte // apart from what all picks read
 	mean    estimate // of the latencies of all backends
 	waiting estimate // of how many requests wait at a backend, when one is answered
-	_       [48]byte
+	best    estimate // the lowest mean, lately
+	_       [40]byte
 
 	classes atomic.Pointer[classes] // nil before the first request that has one
 
@@ -85,7 +86,9 @@ type Balancer struct {
 
 	out  atomic.Int64  // how many backends are not fit, see Backend.counted
 	held atomic.Int64  // how many are held back, as newcomers or because they asked for that
-	calm atomic.Uint32 // how many requests waited at a backend before one was spared, a float32
+	calm atomic.Uint32 // how many requests waited at a backend before one was taken out, a float32
+
+	relieving atomic.Bool // a call of relieve is on its way
 
 	mu       sync.Mutex
 	given    []discovery.Endpoint // of the last update, in order; guarded by mu

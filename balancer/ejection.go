@@ -28,7 +28,11 @@ func (b *Balancer) eject(be *Backend, cause health.Cause) {
 		}
 		return
 	}
+	if be.works.Store(be.record.Conduct(now).Works()); be.works.Load() && b.isNeededLocked(now) {
+		return
+	}
 	if b.ejected < b.maxEjected() {
+		b.rememberCalmLocked(be)
 		b.ejected++
 		be.set(ejected)
 		be.unset(denied)
@@ -115,6 +119,26 @@ func (b *Balancer) pardon() {
 	b.toProbe = nil
 	b.probe.Store(nil)
 	b.happened(EventPardoned, nil, "")
+}
+
+// relieve ends the ejection of a backend that works in part, when the others have
+// become overloaded without it.
+func (b *Balancer) relieve() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.relieving.Store(false)
+	now := b.hooks.Now()
+	if b.closed || !b.isCrowded(now) {
+		return
+	}
+	for _, be := range b.ordered {
+		if be.is(ejected) && be.works.Load() && !be.is(unreachable|sick) {
+			b.counts.readmissions.Add(1)
+			b.happened(EventReadmitted, be, "the others are overloaded")
+			b.restore(be)
+			return
+		}
+	}
 }
 
 // restore puts be back into rotation. It is called with mu held.

@@ -200,6 +200,7 @@ func (p *Pick) Answered(r Result) {
 	p.state, p.outcome = answered, r.Outcome
 	if r.Outcome == health.Neutral {
 		b.answered()
+		b.rampAnswered(0, 0, 0)
 		if state == probing {
 			b.balancer.readmit(b)
 		}
@@ -301,9 +302,8 @@ func (b *Backend) succeed(start int64, class uint64) {
 	if b.balancer.policy.timed {
 		b.balancer.policy.observe(&b.estimate, now, latency, b)
 	}
-	if mean := &b.balancer.mean; mean.older(now, meanPeriod) && !b.is(joining) {
-		mean.observe(now, latency)
-		b.balancer.waiting.observe(now, max(float32(b.pending.count()), 1e-3))
+	if mean := &b.balancer.mean; mean.older(now, meanPeriod) && (!b.is(joining) || mean.older(now, newcomersMean)) {
+		b.balancer.measure(now, latency, b.pending.count())
 	}
 }
 
@@ -324,6 +324,10 @@ func (b *Backend) rampAnswered(now int64, latency float32, class uint64) {
 // backends is made of. All picks read it, so each change makes all CPUs fetch it
 // anew; and the first one to end after a while is as good a sample as all.
 const meanPeriod = 100 * time.Microsecond
+
+// newcomersMean is for how long there is no answer from another backend before those of
+// newcomers are part of the mean.
+const newcomersMean = time.Second
 
 // overtaken makes a request that was given up count like a latency, if it is a
 // long one. That is all that is known when it is the only one. But where one after
@@ -363,6 +367,7 @@ func (b *Backend) fail(o health.Outcome) {
 	if o == health.Unreachable {
 		b.Observe(o)
 	}
+	b.set(failing)
 	if r := b.ramp.Load(); r != nil {
 		r.failed(b.balancer.hooks.Now())
 	}
@@ -382,12 +387,11 @@ func (b *Backend) penalize(start int64, r Result) {
 	if !b.balancer.policy.timed {
 		return
 	}
-	b.set(failing)
 	now := b.balancer.hooks.Now()
 	sample, _ := b.estimate.read(now)
 	switch mean, _ := b.balancer.mean.read(now); {
 	case r.Outcome == health.Timeout:
-		sample = max(sample, float32(now-start))
+		sample = max(sample, 1.2*float32(now-start)) // it would have taken longer
 	default:
 		sample = max(sample, float32(minPenalty), meanPenalty*mean)
 	}

@@ -75,6 +75,10 @@ func (r *ramp) admits(b *Backend, now int64) bool {
 // known, and as good as any.
 func (r *ramp) answered(b *Backend, now int64, latency, usual float32) {
 	r.changed.Store(now)
+	if b.balancer.policy.timed {
+		b.endRamp() // what it can do shows in its latency from now on
+		return
+	}
 	if latency > 0 && r.isSlow(latency, usual) {
 		if now-r.began > int64(maxRamp) {
 			b.endRamp()
@@ -111,17 +115,4 @@ func (r *ramp) failed(now int64) {
 	r.answers.Store(0)
 	r.limit.Store(1)
 	r.changed.Store(now)
-}
-
-// isIdle reports whether b has few requests that wait beside those of the others.
-// Then it takes more, whatever holds it back.
-func (b *Backend) isIdle(now int64) bool {
-	return b.pending.count() < int64(b.balancer.crowd(now)/2)
-}
-
-// crowd is how many requests wait for an answer at a backend that is no newcomer, on
-// average, as measured when answers came.
-func (b *Balancer) crowd(now int64) float32 {
-	n, _ := b.waiting.read(now)
-	return n
 }

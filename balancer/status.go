@@ -35,19 +35,20 @@ const (
 	StateUnreachable State = "unreachable" // there is no connection
 	StateSick        State = "sick"        // active probes say so
 	StateEjected     State = "ejected"     // it failed too often
-	StateWarming     State = "warming"     // it gets less than its share, as it is new
+	StateSpared      State = "spared"      // its server asked for a pause
+	StateJoining     State = "joining"     // it gets less than its share, as it is new and has not proven itself
 	StateFit         State = "fit"
 )
 
 // States are all of them.
-var States = [...]State{StateUnreachable, StateSick, StateEjected, StateWarming, StateFit}
+var States = [...]State{StateUnreachable, StateSick, StateEjected, StateSpared, StateJoining, StateFit}
 
 // A BackendStatus is the state of a backend at one moment.
 type BackendStatus struct {
 	discovery.Endpoint
 	State State
-	// Until is when an ejected backend gets its probe, and when one that warms up
-	// gets its whole share.
+	// Until is when an ejected backend gets its probe, when the pause of a spared one
+	// ends, and when one that joins gets its whole share by Config.SlowStart.
 	Until time.Time
 	// InFlight counts the requests in flight, and Answered those of them that have
 	// an answer: streams, and responses that are being read.
@@ -142,8 +143,12 @@ func (b *Backend) status(now int64, toTime func(int64) time.Time) BackendStatus 
 		s.State = StateSick
 	case flags&ejected != 0:
 		s.State, s.Until = StateEjected, toTime(b.outUntil.Load())
+	case flags&spared != 0 && b.isSpared(now):
+		s.State, s.Until = StateSpared, toTime(b.spareTo.Load())
 	case flags&warming != 0 && b.share(now) < 1:
-		s.State, s.Until = StateWarming, toTime(b.joined+int64(b.balancer.slowStart))
+		s.State, s.Until = StateJoining, toTime(b.joined+int64(b.balancer.slowStart))
+	case flags&joining != 0:
+		s.State = StateJoining
 	}
 	return s
 }

@@ -111,27 +111,33 @@ func TestPicksThatNeverBecameRequestsAreNotCounted(t *testing.T) {
 	})
 }
 
-func TestAnAnswerIsCountedOnceAndAtOnce(t *testing.T) {
+func TestARequestIsCountedOnceAtItsEnd(t *testing.T) {
 	watched(t, anyTurn, 1, func(t *testing.T, b *balancer.Balancer, _ func(int, int) []discovery.Endpoint) {
 		count := func() balancer.Outcomes { return b.Status().Backends[0].Requests }
 		before := count()
 		r := pick(t, b)
 		r.pick.Answered(balancer.Result{Outcome: health.Success})
-		if n := count()[health.Success] - before[health.Success]; n != 1 {
-			t.Errorf("an answered request is counted %d times", n)
+		if n := count().Sum() - before.Sum(); n != 0 {
+			t.Errorf("a request that is not done is counted %d times", n)
 		}
 		if s := b.Status().Backends[0]; s.InFlight != 1 || s.Answered != 1 {
 			t.Errorf("in flight %d, answered %d", s.InFlight, s.Answered)
 		}
 		r.Done(health.Neutral)
-		if got := count(); got.Sum()-before.Sum() != 1 {
+		if got := count(); got.Sum()-before.Sum() != 1 || got[health.Success]-before[health.Success] != 1 {
 			t.Errorf("at its end: %v, before it %v", got, before)
+		}
+		r = pick(t, b)
+		r.pick.Answered(balancer.Result{Outcome: health.Success})
+		r.Done(health.Failure)
+		if got := count(); got.Sum()-before.Sum() != 2 || got[health.Failure]-before[health.Failure] != 1 {
+			t.Errorf("after one that broke off: %v, before it %v", got, before)
 		}
 	})
 }
 
 func TestTheStatusSaysWhyABackendIsOut(t *testing.T) {
-	watched(t, balancer.Config{}, 4, func(t *testing.T, b *balancer.Balancer, zoned func(int, int) []discovery.Endpoint) {
+	watched(t, balancer.Config{SlowStart: balancer.Duration(30 * time.Second)}, 4, func(t *testing.T, b *balancer.Balancer, zoned func(int, int) []discovery.Endpoint) {
 		all := b.Backends()
 		strike(t, b, all[0], 5, health.Failure)
 		all[1].Observe(health.Unreachable)
@@ -148,12 +154,12 @@ func TestTheStatusSaysWhyABackendIsOut(t *testing.T) {
 				t.Errorf("backend %d is %s, want %s", i, be.State, want)
 			}
 		}
-		ejected, warming := got[all[0].Endpoint().Addr], got[zoned(4, 1)[0].Addr]
+		ejected, joining := got[all[0].Endpoint().Addr], got[zoned(4, 1)[0].Addr]
 		if in := time.Until(ejected.Until); in < 500*time.Millisecond || in > time.Second {
 			t.Errorf("the ejected one comes back in %v", in)
 		}
-		if in := time.Until(warming.Until); warming.State != balancer.StateWarming || in != 30*time.Second {
-			t.Errorf("the new one is %s for %v", warming.State, in)
+		if in := time.Until(joining.Until); joining.State != balancer.StateJoining || in != 30*time.Second {
+			t.Errorf("the new one is %s for %v", joining.State, in)
 		}
 		if s.Policy != balancer.Adaptive || s.Adapter != "test" || s.Counts.Ejections[health.Consecutive] != 1 || s.Counts.Newcomers != 1 {
 			t.Errorf("policy %s, adapter %s, counts %+v", s.Policy, s.Adapter, s.Counts)

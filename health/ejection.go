@@ -33,6 +33,7 @@ type Record struct {
 
 	mu          sync.Mutex
 	consecutive int                                 // guarded by mu, as is all below
+	late        int                                 // of those, how many ran out of time
 	counts      [buckets]struct{ good, bad uint32 } // by time, modulo their number
 	newest      int64                               // the number of the last bucket in use
 	ejections   int                                 // in a row, each soon after the one before
@@ -77,12 +78,15 @@ func (r *Record) Observe(o Outcome, now func() int64) Cause {
 	r.advance(now())
 	count := &r.counts[r.newest%buckets]
 	if o == Success {
-		r.consecutive = 0
+		r.consecutive, r.late = 0, 0
 		count.good++
 		return NoCause
 	}
 	r.consecutive++
 	count.bad++
+	if o == Timeout {
+		r.late++
+	}
 	r.suspect.Store(true)
 	good, bad := r.sum()
 	switch {
@@ -120,6 +124,7 @@ func (r *Record) Conduct(now int64) (c Conduct) {
 	r.advance(now)
 	c.Row = r.consecutive
 	c.Good, c.Bad = r.sum()
+	c.Late = r.late
 	for n := max(r.newest-recentBuckets+1, 0); n <= r.newest; n++ {
 		c.RecentGood += r.counts[n%buckets].good
 		c.RecentBad += r.counts[n%buckets].bad
@@ -136,7 +141,7 @@ func (r *Record) sum() (good, bad uint32) {
 }
 
 func (r *Record) forget() {
-	r.consecutive = 0
+	r.consecutive, r.late = 0, 0
 	clear(r.counts[:])
 	r.suspect.Store(false)
 }

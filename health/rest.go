@@ -7,9 +7,15 @@ import "math"
 // Successes count from the first failure on.
 type Conduct struct {
 	Row                   int
+	Late                  int // of the row, those that ran out of time
 	Good, Bad             uint32
 	RecentGood, RecentBad uint32
 }
+
+// Works reports whether the backend does some of its work: a quarter of its requests
+// succeed, or most of those in the row ran out of time, as they do at a backend that is
+// overloaded. Where the others are overloaded, such a backend is better than none.
+func (c Conduct) Works() bool { return 3*c.Good >= c.Bad || c.Row > 0 && 2*c.Late >= c.Row }
 
 // A Rest is what the other backends of a target did at the same time. A backend is
 // judged beside them, because a failure that all share (a broken route, a database

@@ -106,7 +106,7 @@ func TestThePageIsDrawnInABrowser(t *testing.T) {
 
 	dom := browse(t, server.URL, "--virtual-time-budget=15000", "--dump-dom")
 	for _, want := range []string{
-		"k8s:///quiz.kiada:http", "http, adaptive", "quiz-0", "quiz-4", "zone", "requests/s", `class="state ejected"`, `class="state fit"`, `class="state warming"`, "consecutive_failures", // what the balancer does
+		"k8s:///quiz.kiada:http", "http, adaptive", "quiz-0", "quiz-4", "zone", "requests/s", `class="state ejected"`, `class="state fit"`, `class="state joining"`, "consecutive_failures", // what the balancer does
 		"5 of 6 endpoints used", "terminating", "SRV: no answer within 2s", // what discovery says
 		"<polygon", "<polyline", // the charts
 		"&lt;script&gt;document.title", // as text

@@ -169,7 +169,7 @@ func readBalancer(status balancer.Status, now time.Time, listed int) balanced {
 }
 
 func rank(s balancer.State) int {
-	if s == balancer.StateFit || s == balancer.StateWarming {
+	if s == balancer.StateFit || s == balancer.StateJoining {
 		return 1
 	}
 	return 0
@@ -193,7 +193,7 @@ func readBackend(status *balancer.BackendStatus, now time.Time) backend {
 // countsOf returns what is not 0, under the names of the metrics.
 func countsOf(c balancer.Counts) map[string]uint64 {
 	all := map[string]uint64{
-		"readmissions": c.Readmissions, "fail opens": c.FailOpens, "redraws": c.Redraws, "failed picks": c.NoBackend, "slow starts": c.Newcomers,
+		"readmissions": c.Readmissions, "fail opens": c.FailOpens, "redraws": c.Redraws, "failed picks": c.NoBackend, "newcomers": c.Newcomers,
 	}
 	for cause, n := range c.Ejections {
 		all["ejections: "+cause.String()] = n

@@ -17,7 +17,7 @@
 //	sidestep.discovery.stale              {target}       gauge      1 while the endpoints are kept through a failure
 //	sidestep.discovery.updates            {update}       counter    successful reads
 //	sidestep.discovery.errors             {error}        counter    error.type (forbidden, unavailable, timeout, other)
-//	sidestep.balancer.backends            {backend}      gauge      adapter, state (fit, warming, ejected, sick, unreachable), zone
+//	sidestep.balancer.backends            {backend}      gauge      adapter, state (fit, joining, spared, ejected, sick, unreachable), zone
 //	sidestep.balancer.in_flight           {request}      gauge      adapter, zone
 //	sidestep.balancer.requests            {request}      counter    adapter, zone, outcome, and cross_zone where the own zone is known
 //	sidestep.balancer.request.duration    s              histogram  adapter, outcome; of a sample of the requests, up to 100 a second of each target
@@ -27,7 +27,7 @@
 //	sidestep.balancer.fail_opens          {request}      counter    adapter; requests to a backend that was not fit, because none was
 //	sidestep.balancer.redraws             {draw}         counter    adapter; the backend that was drawn was not to be used
 //	sidestep.balancer.failed_picks        {pick}         counter    adapter; no backend was to be had
-//	sidestep.balancer.slow_starts         {backend}      counter    adapter; backends that joined others
+//	sidestep.balancer.newcomers           {backend}      counter    adapter; backends that joined others
 //	sidestep.discovery.kube.requests      {request}      counter    verb (list, watch): to the API server
 //	sidestep.discovery.kube.failures      {request}      counter    verb (list, watch)
 //	sidestep.discovery.dns.answers        {answer}       counter    code (NOERROR, NXDOMAIN, …, none)

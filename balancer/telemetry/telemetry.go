@@ -59,7 +59,7 @@ type reporter struct {
 	endpoints, stale, updates, errors                                             metric.Int64Observable
 	age                                                                           metric.Float64Observable
 	backends, inFlight, requests                                                  metric.Int64Observable
-	retries, ejections, readmissions, failOpens, redraws, failedPicks, slowStarts metric.Int64Observable
+	retries, ejections, readmissions, failOpens, redraws, failedPicks, newcomers metric.Int64Observable
 	kubeRequests, kubeFailures, dnsAnswers                                        metric.Int64Observable
 	duration                                                                      metric.Float64Histogram
 
@@ -92,7 +92,7 @@ func (r *reporter) makeAll() error {
 	r.failOpens = counter("sidestep.balancer.fail_opens", "{request}", "Requests to a backend that was not fit, because none was.")
 	r.redraws = counter("sidestep.balancer.redraws", "{draw}", "Times that the policy was asked again.")
 	r.failedPicks = counter("sidestep.balancer.failed_picks", "{pick}", "Picks that found no backend.")
-	r.slowStarts = counter("sidestep.balancer.slow_starts", "{backend}", "Backends that joined others.")
+	r.newcomers = counter("sidestep.balancer.newcomers", "{backend}", "Backends that joined others.")
 	r.kubeRequests = counter("sidestep.discovery.kube.requests", "{request}", "Requests to the API server, by verb.")
 	r.kubeFailures = counter("sidestep.discovery.kube.failures", "{request}", "Requests to the API server that failed, by verb.")
 	r.dnsAnswers = counter("sidestep.discovery.dns.answers", "{answer}", "Answers of DNS servers, by code.")

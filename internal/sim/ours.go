@@ -84,8 +84,7 @@ func (p *product) pick(a *attempt) *server {
 	for earlier := a.previous; earlier != nil; earlier = earlier.previous {
 		p.tried = append(p.tried, earlier.ticket.pick.Backend())
 	}
-	// CLASS: Request.Class is a.request.class(), once there is such a field.
-	pick, err := p.balancer.Pick(balancer.Request{Key: a.request.key, HasKey: p.keyed, Tried: p.tried})
+	pick, err := p.balancer.Pick(balancer.Request{Key: a.request.key, HasKey: p.keyed, Class: a.request.class(), Tried: p.tried})
 	if err != nil {
 		return nil
 	}
@@ -108,7 +107,7 @@ func (p *product) done(a *attempt, o outcome) {
 // outcomes are what the adapters make of them.
 var outcomes = [...]health.Outcome{
 	success: health.Success, failure: health.Failure, timeout: health.Timeout, broken: health.Unreachable,
-	limited: health.Failure, // LIMITED: what httpbalancer makes of 429 and grpcbalancer of RESOURCE_EXHAUSTED
+	limited: health.Neutral, // 429 speaks of the caller
 }
 
 // budgeted is one of our policies with the product's retry budget.
