@@ -79,6 +79,8 @@ type Balancer struct {
 	best    estimate // the lowest mean, lately
 	_       [40]byte
 
+	levelMeans [maxLevels]estimate // of the latencies of each level, if there are several
+
 	classes atomic.Pointer[classes] // nil before the first request that has one
 
 	counts counts
@@ -103,6 +105,7 @@ type Balancer struct {
 	restAt   int64                // when it was looked at; guarded by mu
 	restUses int                  // how often it has been used since; guarded by mu
 	toProbe  []*Backend           // after probe; guarded by mu
+	unspared int64                // until when none is spared; guarded by mu
 	pardoned int64                // until when none is ejected; guarded by mu
 	gone     []*Backend           // backends that have left, with requests in flight; guarded by mu
 	past     map[string]Outcomes  // of those without, by zone; nil if there were none; guarded by mu

@@ -53,6 +53,22 @@ const restTime = 10 * time.Microsecond
 
 // isWorseLocked reports whether be does worse than the others.
 func (b *Balancer) isWorseLocked(be *Backend, cause health.Cause, now int64) bool {
+	own := be.record.Conduct(now)
+	rest := b.restOfLocked(own, now)
+	return rest.Worse(cause, own)
+}
+
+// isUnusual reports whether the failures of be are more than all others have as well.
+func (b *Balancer) isUnusual(be *Backend, now int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	own := be.record.Conduct(now)
+	rest := b.restOfLocked(own, now)
+	return rest.Unusual(own)
+}
+
+// restOfLocked returns what the others did, beside a backend with this conduct.
+func (b *Balancer) restOfLocked(own health.Conduct, now int64) health.Rest {
 	if now-b.restAt >= int64(len(b.ordered))*int64(restTime) || b.restUses >= len(b.ordered)/8 {
 		b.restAt, b.restUses = now, 0
 		b.rest = health.Rest{}
@@ -63,10 +79,9 @@ func (b *Balancer) isWorseLocked(be *Backend, cause health.Cause, now int64) boo
 		}
 	}
 	b.restUses++
-	own := be.record.Conduct(now)
 	rest := b.rest
 	rest.Remove(own)
-	return rest.Worse(cause, own)
+	return rest
 }
 
 // maxEjected is how many backends may be ejected at once, and never the last

@@ -63,6 +63,17 @@ func (e *estimate) add(now int64, latency, most float32) {
 	e.word.CompareAndSwap(word, packEstimate(max(average, 1), now))
 }
 
+// mix adds a latency that weighs at least as much as that, and more if it is long
+// since the last one.
+func (e *estimate) mix(now int64, latency, least float32, fade time.Duration) {
+	average, idle := e.read(now)
+	weight := max(least, 1-decay(idle/float32(fade)))
+	if average == 0 {
+		average = latency
+	}
+	e.word.Store(packEstimate(max(average+weight*(latency-average), 1), now))
+}
+
 // decay is exp(-x), with a shortcut for the short times that are the rule.
 func decay(x float32) float32 {
 	if x < 1.0/256 {

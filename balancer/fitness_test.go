@@ -553,25 +553,32 @@ func TestABackendThatAskedForAPauseGetsIt(t *testing.T) {
 	}
 }
 
-func TestNoMoreThanHalfAreSpared(t *testing.T) {
-	for _, policy := range balancer.Policies() {
-		inTime(t, balancer.Config{Policy: policy}, 5, func(t *testing.T, b *balancer.Balancer) {
-			for _, be := range b.Backends() {
-				p := b.Take(be)
-				p.Done(balancer.Result{Outcome: health.Failure, RetryAfter: time.Minute})
-			}
+func TestWhenMostAskForAPauseNoneIsSpared(t *testing.T) {
+	inTime(t, anyTurn, 5, func(t *testing.T, b *balancer.Balancer) {
+		spared := func() (n int) {
 			synctest.Wait()
-			spared := 0
 			for _, s := range b.Status().Backends {
 				if s.State == balancer.StateSpared {
-					spared++
+					n++
 				}
 			}
-			if spared != 2 {
-				t.Errorf("%s: %d of 5 are spared, want 2", policy, spared)
+			return n
+		}
+		ask := func(i int) {
+			p := b.Take(b.Backends()[i])
+			p.Done(balancer.Result{Outcome: health.Failure, RetryAfter: time.Minute})
+		}
+		for i, want := range []int{1, 2, 0, 0, 0} {
+			ask(i)
+			if n := spared(); n != want {
+				t.Errorf("when %d of 5 have asked, %d are spared, want %d", i+1, n, want)
 			}
-		})
-	}
+		}
+		pass(11 * time.Second)
+		if ask(0); spared() != 1 {
+			t.Errorf("later, %d are spared, want 1", spared())
+		}
+	})
 }
 
 // What a spared backend does not do the others have to do. When they cannot, it is

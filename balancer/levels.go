@@ -11,15 +11,18 @@ import (
 // so that nothing moves until less than 71 % of them are.
 const overProvisioning = 1.4
 
-// A level drowns when its requests take twice as long as those of the next
-// level. Which it can only know of a next level that gets some.
+// A level drowns when its requests take longer than those of the next level. Then
+// it is spared a part of its load, more and more of it until they take about as
+// long. Which can only be known of a next level that gets some.
 const (
-	drownsAt    = 2
-	drownsFrom  = float32(time.Millisecond) // a smaller difference is no matter
-	exploring   = 1.0 / 64                  // of the requests go to further levels, to know their latency
-	spareStep   = 0.3                       // of the way to what is to be spared, in each levelPeriod
-	maxSpared   = 0.9
-	levelPeriod = time.Second
+	drownsAt    = 1.1                             // times the latency of the next level
+	drownsFrom  = float32(500 * time.Microsecond) // a smaller difference is no matter
+	exploring   = 1.0 / 64                        // of the requests go to further levels, to know their latency
+	spareGain   = 0.05                            // of the load, for a factor of e in latency or more, in each levelPeriod
+	maxSpared   = 0.95
+	levelPeriod = 250 * time.Millisecond
+	levelWeight = 1.0 / 32 // of a latency in the mean of a level, at least
+	maxLevels   = 4        // that are told apart by their latency
 )
 
 // levels divides the usable ones of all backends by priority, and the load
@@ -98,7 +101,7 @@ func (b *Balancer) sparedOf(i int) float32 {
 func (b *Balancer) watchLevels() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.watching && !b.closed && b.policy.timed {
+	if !b.watching && !b.closed {
 		b.watching = true
 		b.hooks.AfterFunc(levelPeriod, b.weighLevels)
 	}
@@ -114,24 +117,19 @@ func (b *Balancer) weighLevels() {
 	b.publishing.Lock()
 	levels := b.rotation.Load().levels
 	changed := false
-	now := b.hooks.Now()
 	for i := range levels {
-		target := float32(0)
-		if i+1 < len(levels) {
-			if here, next := b.latencyOf(levels[i].backends, now), b.latencyOf(levels[i+1].backends, now); next > 0 && here > drownsAt*next+drownsFrom {
-				target = min(1-(drownsAt*next+drownsFrom)/here, maxSpared)
-			}
-		}
-		before := b.sparedOf(i)
-		after := before + spareStep*(target-before)
-		if after < 0.01 {
-			after = 0
-		}
 		for len(b.spared) <= i {
 			b.spared = append(b.spared, 0)
 		}
-		b.spared[i] = after
-		changed = changed || after != before
+		step := float32(-spareGain)
+		if i+1 < len(levels) {
+			if here, next := b.latencyOf(levels[i]), b.latencyOf(levels[i+1]); here > 0 && next > 0 {
+				step = spareGain * float32(min(max(math.Log(float64(here/(drownsAt*next+drownsFrom))), -1), 1))
+			}
+		}
+		before := b.spared[i]
+		b.spared[i] = min(max(before+step, 0), maxSpared)
+		changed = changed || b.spared[i] != before
 	}
 	b.publishing.Unlock()
 	if changed {
@@ -141,18 +139,20 @@ func (b *Balancer) weighLevels() {
 	}
 }
 
-// latencyOf is the latency that is to be expected at the best of the backends
-// that have been measured; 0 if none has. A request finds its way there.
-func (b *Balancer) latencyOf(backends []*Backend, now int64) float32 {
-	least := float32(0)
-	mean, _ := b.mean.read(now)
-	for _, be := range backends {
-		if be.estimate.word.Load() == 0 {
-			continue
-		}
-		if latency := max(be.expected(now, mean), be.hanging(now)); least == 0 || latency < least {
-			least = latency
-		}
+// latencyOf returns the mean latency of a level, or 0 if nothing was measured.
+func (b *Balancer) latencyOf(l level) float32 {
+	mean, _ := b.levelMean(l.backends[0]).read(b.hooks.Now())
+	return mean
+}
+
+// levelMean is where the mean latency of the level of a backend is kept.
+func (b *Balancer) levelMean(be *Backend) *estimate {
+	return &b.levelMeans[min(be.priority.Load(), maxLevels-1)]
+}
+
+// observeLevel takes note of a latency, where there are several levels.
+func (b *Balancer) observeLevel(be *Backend, now int64, latency float32) {
+	if mean := b.levelMean(be); len(b.rotation.Load().levels) > 1 && mean.older(now, meanPeriod) {
+		mean.mix(now, latency, levelWeight, 2*estimateTime)
 	}
-	return least
 }

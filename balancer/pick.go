@@ -259,6 +259,10 @@ func (b *Backend) settle(start int64, class uint64, state pickState, r Result) {
 	if r.RetryAfter > 0 && r.Outcome.Failed() {
 		b.balancer.spare(b, r.RetryAfter)
 	}
+	if r.Outcome == health.Timeout && start != 0 { // that is no answer, but it tells of a level that drowns
+		now := b.balancer.hooks.Now()
+		b.balancer.observeLevel(b, now, float32(now-start))
+	}
 	switch {
 	case state == probing:
 		b.balancer.probed(b, r.Outcome)
@@ -270,8 +274,8 @@ func (b *Backend) settle(start int64, class uint64, state pickState, r Result) {
 		b.fail(r.Outcome)
 	case r.Outcome == health.Timeout && b.impatient(start, class):
 	case r.Outcome.Failed():
-		b.penalize(start, r)
 		b.fail(r.Outcome)
+		b.penalize(start, r)
 	}
 }
 
@@ -302,6 +306,7 @@ func (b *Backend) succeed(start int64, class uint64) {
 	if b.balancer.policy.timed {
 		b.balancer.policy.observe(&b.estimate, now, latency, b)
 	}
+	b.balancer.observeLevel(b, now, latency)
 	if mean := &b.balancer.mean; mean.older(now, meanPeriod) && (!b.is(joining) || mean.older(now, newcomersMean)) {
 		b.balancer.measure(now, latency, b.pending.count())
 	}
@@ -388,6 +393,9 @@ func (b *Backend) penalize(start int64, r Result) {
 		return
 	}
 	now := b.balancer.hooks.Now()
+	if r.Outcome != health.Timeout && !b.balancer.isUnusual(b, now) {
+		return // it fails as they all do, and to avoid it for that would load the others
+	}
 	sample, _ := b.estimate.read(now)
 	switch mean, _ := b.balancer.mean.read(now); {
 	case r.Outcome == health.Timeout:

@@ -4,10 +4,15 @@ import "time"
 
 // A server that is overloaded may ask for a pause with its failure (Retry-After of
 // 503, RFC 9110, section 10.2.3). It gets one under every policy, within what the
-// others can carry: half of the backends at most are out of rotation or spared, and
-// none is once the others are overloaded, see overload.go.
+// others can carry: once the others are overloaded, see overload.go, it is used again.
+// And where more than half of the backends are out of rotation or ask for a pause,
+// the service as a whole has too much to do. To spare some would only move their load
+// to the others, so none is spared for a while.
 
-const maxRetryAfter = 300 * time.Second
+const (
+	maxRetryAfter = 300 * time.Second
+	unsparedTime  = 10 * time.Second // in which none is spared after too many have asked
+)
 
 // spare keeps requests from be for as long as its server asked.
 func (b *Balancer) spare(be *Backend, d time.Duration) {
@@ -17,6 +22,9 @@ func (b *Balancer) spare(be *Backend, d time.Duration) {
 		return
 	}
 	now := b.hooks.Now()
+	if now < b.unspared {
+		return
+	}
 	until := now + int64(min(d, maxRetryAfter))
 	if be.is(spared) && be.isSpared(now) {
 		be.spareTo.Store(max(be.spareTo.Load(), until))
@@ -29,6 +37,11 @@ func (b *Balancer) spare(be *Backend, d time.Duration) {
 		}
 	}
 	if 2*out > len(b.ordered) {
+		b.unspared = now + int64(unsparedTime)
+		for _, other := range b.ordered {
+			other.unset(spared)
+		}
+		b.republishLocked()
 		return
 	}
 	b.rememberCalmLocked(be)

@@ -64,16 +64,15 @@ func (r *Rest) Remove(c Conduct) {
 }
 
 const (
-	// looks is how often chance has the opportunity to make a row of failures while
-	// somebody looks, and luck how seldom it may succeed.
-	looks = 1000
-	luck  = 0.01
+	// luck is how likely a row of failures may be by chance. There are thousands of
+	// requests in which it could have come about.
+	luck = 1e-6
 	// priorFailures is what is assumed of others that are not heard of.
 	priorFailures = 0.02
 	// deviations is by how many standard deviations the share of failures of a
-	// backend has to differ from that of the others. One in 4,000 differs by as much
+	// backend has to differ from that of the others. One in 30,000 differs by as much
 	// by chance.
-	deviations = 3.5
+	deviations = 4
 )
 
 // Worse reports whether a backend with this conduct does worse than the rest, for
@@ -86,9 +85,7 @@ func (r *Rest) Worse(cause Cause, own Conduct) bool {
 	}
 	switch cause {
 	case Consecutive:
-		others := r.recentGood + r.recentBad + float64(r.clean)*float64(own.RecentGood+own.RecentBad)
-		failing := (r.recentBad + priorFailures) / (others + 1)
-		return looks*math.Pow(failing, float64(own.Row)) < luck
+		return r.byChance(own) < luck
 	case SuccessRate:
 		m1, k1 := float64(own.Good+own.Bad), float64(own.Bad)
 		m2, k2 := r.good+r.bad+float64(r.clean)*m1, r.bad
@@ -100,4 +97,25 @@ func (r *Rest) Worse(cause Cause, own Conduct) bool {
 	default:
 		return false
 	}
+}
+
+// byChance returns how likely the row of failures is at a backend that is like the
+// rest: by what the others did in the last three seconds, or by half of what they did
+// in ten, as there may have been few requests in three.
+func (r *Rest) byChance(own Conduct) float64 {
+	share := func(bad, good float64, each uint32) float64 {
+		return (bad + priorFailures) / (bad + good + float64(r.clean)*float64(each) + 1)
+	}
+	failing := max(
+		share(r.recentBad, r.recentGood, own.RecentGood+own.RecentBad),
+		share(r.bad, r.good, own.Good+own.Bad)/2,
+	)
+	return math.Pow(min(failing, 1), float64(own.Row))
+}
+
+// Unusual reports whether the failures of a backend are out of the ordinary beside the
+// rest: no other backend has had one lately, or chance does not explain so many in a
+// row.
+func (r *Rest) Unusual(own Conduct) bool {
+	return r.mixed+r.suspects == 0 || r.clean+r.mixed > 0 && r.byChance(own) < luck
 }

@@ -56,12 +56,12 @@ type reporter struct {
 	meter  metric.Meter
 	all    []metric.Observable
 
-	endpoints, stale, updates, errors                                             metric.Int64Observable
-	age                                                                           metric.Float64Observable
-	backends, inFlight, requests                                                  metric.Int64Observable
+	endpoints, stale, updates, errors                                            metric.Int64Observable
+	age                                                                          metric.Float64Observable
+	backends, inFlight, requests                                                 metric.Int64Observable
 	retries, ejections, readmissions, failOpens, redraws, failedPicks, newcomers metric.Int64Observable
-	kubeRequests, kubeFailures, dnsAnswers                                        metric.Int64Observable
-	duration                                                                      metric.Float64Histogram
+	kubeRequests, kubeFailures, dnsAnswers                                       metric.Int64Observable
+	duration                                                                     metric.Float64Histogram
 
 	series sync.Map // metric.MeasurementOption by seriesKey, for duration
 }
