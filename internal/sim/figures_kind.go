@@ -23,12 +23,13 @@ func (r *record) only(sampled func(*sample) bool, chosen func(*choice) bool) *re
 	return part
 }
 
-// ofKind returns a figure of the requests of one kind alone.
-func ofKind(kind uint8, f figure) figure {
+// ofFirstKind returns a figure of the requests of the first kind alone: those
+// that the others must do no harm.
+func ofFirstKind(f figure) figure {
 	return func(r *record) float64 {
 		return f(r.only(
-			func(s *sample) bool { return s.kind == kind },
-			func(c *choice) bool { return c.kind == kind }))
+			func(s *sample) bool { return s.kind == 0 },
+			func(c *choice) bool { return c.kind == 0 }))
 	}
 }
 

@@ -58,6 +58,7 @@ func (r *request) deadline() time.Duration {
 	}
 }
 
+// class is what clients can tell of the kind.
 func (r *request) class() uint64 {
 	if r.kind == nil {
 		return 0

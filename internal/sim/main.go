@@ -1,16 +1,22 @@
-// Command sim plays scenarios of trouble to load-balancing policies, in virtual
-// time: sidestep's own, which is the product's code, and those of gRPC and
-// Finagle, which Linkerd has taken over, from their formulas.
+// Command sim plays scenarios to load-balancing policies, in virtual time:
+// sidestep's own, which is the product's code, and those of gRPC and Finagle,
+// which Linkerd has taken over, from their formulas. Scenarios whose names are B
+// and a number are of pods that are sick. The others are of ordinary life, in
+// which what protects from sick pods must do no harm: rollouts (R1 to R5, half60,
+// half70, C1 with cold pods), scaling (X7, U, D), a crash loop (L), requests that
+// differ (mixed, impatient), errors that all pods share (noise), Retry-After (RA,
+// RA429), and zones.
 //
 //	go run ./internal/sim                              # all scenarios, one table each
+//	go run ./internal/sim -scenario R1,R2,X7           # some of them
 //	go run ./internal/sim -scenario B3 -plot b3.svg    # one of them, with shares and latency over time
 //
 // A row is a contestant, a cell the median over the seeds with the range behind
 // it. Below stand the targets and whether they are met; the exit status is 1 if
-// one is missed.
+// one is missed. Scenarios of ordinary life are played with three seeds at most.
 //
 // What is simulated: servers with workers and a queue, that are slow, pause,
-// fail, hang or warm up; and clients, each with a policy of its own, that
+// fail, hang, warm up, crash, come and go; and clients, each with a policy of its own, that
 // between them send requests at random moments and never wait for an answer
 // before they send the next one. Latency counts from the moment at which a
 // request was due. A request that fails counts twice: as a failure, and as one
@@ -61,7 +67,9 @@ func run() error {
 	began := time.Now()
 	met := true
 	for _, s := range chosen {
+		started := time.Now()
 		met = play(s, *seeds, runtime.GOMAXPROCS(0)).show(os.Stdout) && met
+		fmt.Fprintf(os.Stdout, "(%.0f s)\n", time.Since(started).Seconds())
 	}
 	fmt.Fprintf(os.Stdout, "\n%d scenarios, %d seeds, %.0f s\n", len(chosen), *seeds, time.Since(began).Seconds())
 	if *plotTo != "" {

@@ -33,10 +33,10 @@ func busy(pods int, load float64, length time.Duration) setup {
 }
 
 // forOurs makes a target for each of our policies.
-func forOurs(make func(k contestant) target) []target {
+func forOurs(targetOf func(k contestant) target) []target {
 	var all []target
 	for _, k := range oursEveryday() {
-		t := make(k)
+		t := targetOf(k)
 		t.of = k.name
 		all = append(all, t)
 	}

@@ -93,9 +93,9 @@ func mixedLoad() *scenario {
 func (s *scenario) fair(name string, setup setup) {
 	least, most, tail := name+": least share", name+": most share", name+": p99 ms"
 	s.studies = append(s.studies, study{setup: setup, columns: []column{
-		{least, ofKind(fastCall, leastShare(setup.from, setup.length, 10*time.Second)), neither},
-		{most, ofKind(fastCall, mostShare(setup.from, setup.length, 10*time.Second)), neither},
-		{tail, ofKind(fastCall, percentile(0.99)), less},
+		{least, ofFirstKind(leastShare(setup.from, setup.length, 10*time.Second)), neither},
+		{most, ofFirstKind(mostShare(setup.from, setup.length, 10*time.Second)), neither},
+		{tail, ofFirstKind(percentile(0.99)), less},
 	}})
 	s.targets = append(s.targets, forOurs(func(contestant) target { return target{column: least, limit: constant(0.8), least: true} })...)
 	s.targets = append(s.targets, forOurs(func(contestant) target { return target{column: most, limit: constant(1.25)} })...)
@@ -108,8 +108,8 @@ func (s *scenario) fair(name string, setup setup) {
 func (s *scenario) hang(name string, setup setup) {
 	errors, left := name+": errors %", name+": s until left"
 	s.studies = append(s.studies, study{setup: setup, columns: []column{
-		{errors, ofKind(fastCall, failuresBetween(hangs, mixedEnds)), less},
-		{left, ofKind(fastCall, avoided(0, mixedPods, hangs)), less},
+		{errors, ofFirstKind(failuresBetween(hangs, mixedEnds)), less},
+		{left, ofFirstKind(avoided(0, mixedPods, hangs)), less},
 	}})
 	s.targets = append(s.targets,
 		target{column: errors, limit: constant(0.5)}, // as B6 has it for one of 3
@@ -133,7 +133,7 @@ func (s *scenario) joining(name string, setup setup) {
 	})
 	fair := name + ": s to 80 % of fair share"
 	s.studies = append(s.studies, study{setup: setup, columns: []column{
-		{fair, ofKind(fastCall, regained(mixedPods, mixedPods+1, joins)), less},
+		{fair, ofFirstKind(regained(mixedPods, mixedPods+1, joins)), less},
 	}})
 	s.targets = append(s.targets, forOurs(func(contestant) target { return target{column: fair, limit: constant(1)} })...)
 }

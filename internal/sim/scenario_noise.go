@@ -73,7 +73,7 @@ func impatience() *scenario {
 			},
 			rate:     steady(v.load * pods * workers / takes.Seconds()),
 			deadline: patience, from: 10 * time.Second, length: 110 * time.Second,
-		}, ofKind(patient, percentile(0.99)))
+		}, ofFirstKind(percentile(0.99)))
 	}
 	return s
 }

@@ -59,10 +59,10 @@ func tooMany() *scenario {
 		contestants: everyday(), seeds: everydaySeeds,
 		studies: []study{
 			{setup: s, columns: []column{
-				{errors, ofKind(ordinary, failures), less},
-				{tail, ofKind(ordinary, percentile(0.99)), less},
-				{out, ofKind(ordinary, longestGap), neither},
-				{least, ofKind(ordinary, leastShare(s.from, s.length, s.length-s.from)), neither},
+				{errors, ofFirstKind(failures), less},
+				{tail, ofFirstKind(percentile(0.99)), less},
+				{out, ofFirstKind(longestGap), neither},
+				{least, ofFirstKind(leastShare(s.from, s.length, s.length-s.from)), neither},
 			}},
 			{setup: alike, columns: []column{{calm, percentile(0.99), neither}}},
 		},
