@@ -64,7 +64,36 @@ func (b *Balancer) isUnusual(be *Backend, now int64) bool {
 	defer b.mu.Unlock()
 	own := be.record.Conduct(now)
 	rest := b.restOfLocked(own, now)
-	return rest.Unusual(own)
+	if rest.Unusual(own) {
+		return true
+	}
+	b.reconsiderLocked(now)
+	return false
+}
+
+// reconsiderPeriod is the shortest time between two looks at all backends.
+const reconsiderPeriod = 100 * time.Millisecond
+
+// penalized is how many times the mean an estimate is that holds a failure.
+const penalized = 4
+
+// reconsiderLocked takes back what the estimates of backends hold of failures that
+// have turned out to be nothing unusual: the first one to fail was alone with it.
+func (b *Balancer) reconsiderLocked(now int64) {
+	if now-b.reconsidered < int64(reconsiderPeriod) {
+		return
+	}
+	b.reconsidered = now
+	mean, _ := b.mean.read(now)
+	for _, other := range b.ordered {
+		if average, _ := other.estimate.read(now); average < penalized*mean || !other.is(failing) || other.is(ejected) {
+			continue
+		}
+		own := other.record.Conduct(now)
+		if rest := b.restOfLocked(own, now); !rest.Unusual(own) {
+			other.estimate.word.Store(packEstimate(mean, now))
+		}
+	}
 }
 
 // restOfLocked returns what the others did, beside a backend with this conduct.

@@ -63,13 +63,17 @@ func (e *estimate) add(now int64, latency, most float32) {
 	e.word.CompareAndSwap(word, packEstimate(max(average, 1), now))
 }
 
-// mix adds a latency that weighs at least as much as that, and more if it is long
-// since the last one.
+// mix adds a latency that weighs at least as much as that, more if it is long since
+// the last one, and four times as much if it is a fourth of the average: that things
+// are better is to be known soon.
 func (e *estimate) mix(now int64, latency, least float32, fade time.Duration) {
 	average, idle := e.read(now)
 	weight := max(least, 1-decay(idle/float32(fade)))
-	if average == 0 {
+	switch {
+	case average == 0:
 		average = latency
+	case latency < average/4:
+		weight = min(4*weight, 1)
 	}
 	e.word.Store(packEstimate(max(average+weight*(latency-average), 1), now))
 }

@@ -19,7 +19,8 @@ const (
 	drownsFrom  = float32(500 * time.Microsecond) // a smaller difference is no matter
 	exploring   = 1.0 / 64                        // of the requests go to further levels, to know their latency
 	spareGain   = 0.05                            // of the load, for a factor of e in latency or more, in each levelPeriod
-	maxSpared   = 0.95
+	goHome      = 3                               // times as fast the load comes back
+	maxSpared   = 0.9
 	levelPeriod = 250 * time.Millisecond
 	levelWeight = 1.0 / 32 // of a latency in the mean of a level, at least
 	maxLevels   = 4        // that are told apart by their latency
@@ -125,6 +126,9 @@ func (b *Balancer) weighLevels() {
 		if i+1 < len(levels) {
 			if here, next := b.latencyOf(levels[i]), b.latencyOf(levels[i+1]); here > 0 && next > 0 {
 				step = spareGain * float32(min(max(math.Log(float64(here/(drownsAt*next+drownsFrom))), -1), 1))
+				if step < 0 {
+					step *= goHome
+				}
 			}
 		}
 		before := b.spared[i]

@@ -17,6 +17,7 @@ const (
 	queueFactor  = 4                      // times the best latency
 	queueMargin  = 10 * time.Millisecond  // and that much more
 	bestTime     = 5 * time.Minute        // in which 63 % of what was best is forgotten
+	waitingUnit  = 1024                   // an estimate has no values between 0 and 1
 	relievePause = 100 * time.Millisecond // between two backends that are taken back
 )
 
@@ -24,7 +25,7 @@ const (
 // average, as measured when answers came.
 func (b *Balancer) crowd(now int64) float32 {
 	n, _ := b.waiting.read(now)
-	return n
+	return n / waitingUnit
 }
 
 // isIdle reports whether b has few requests that wait beside those of the others.
@@ -46,7 +47,7 @@ func (b *Balancer) isCrowded(now int64) bool {
 // answered. It is called now and then.
 func (b *Balancer) measure(now int64, latency float32, waiting int64) {
 	b.mean.observe(now, latency)
-	b.waiting.observe(now, float32(waiting))
+	b.waiting.observe(now, float32(waiting)*waitingUnit)
 	mean, _ := b.mean.read(now)
 	best, idle := b.best.read(now)
 	if best == 0 || mean < best {
