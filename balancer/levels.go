@@ -15,11 +15,13 @@ const overProvisioning = 1.4
 // it is spared a part of its load, more and more of it until they take about as
 // long. Which can only be known of a next level that gets some.
 const (
-	drownsAt    = 1.1                             // times the latency of the next level
+	drownsAt    = 1.05                            // times the latency of the next level
 	drownsFrom  = float32(500 * time.Microsecond) // a smaller difference is no matter
 	exploring   = 1.0 / 64                        // of the requests go to further levels, to know their latency
 	spareGain   = 0.05                            // of the load, for a factor of e in latency or more, in each levelPeriod
 	goHome      = 3                               // times as fast the load comes back
+	calmTime    = 16                              // levelPeriods without a reason to spare a level
+	returning   = 0.15                            // of what it is spared comes back in each further one
 	maxSpared   = 0.9
 	levelPeriod = 250 * time.Millisecond
 	levelWeight = 1.0 / 32 // of a latency in the mean of a level, at least
@@ -120,14 +122,16 @@ func (b *Balancer) weighLevels() {
 	changed := false
 	for i := range levels {
 		for len(b.spared) <= i {
-			b.spared = append(b.spared, 0)
+			b.spared, b.calmed = append(b.spared, 0), append(b.calmed, 0)
 		}
 		step := float32(-spareGain)
 		if i+1 < len(levels) {
 			if here, next := b.latencyOf(levels[i]), b.latencyOf(levels[i+1]); here > 0 && next > 0 {
 				step = spareGain * float32(min(max(math.Log(float64(here/(drownsAt*next+drownsFrom))), -1), 1))
-				if step < 0 {
-					step *= goHome
+				if b.calmed[i]++; step > 0 {
+					b.calmed[i] = 0
+				} else if step *= goHome; b.calmed[i] > calmTime {
+					step -= returning * b.spared[i]
 				}
 			}
 		}
