@@ -136,7 +136,7 @@ func (c *backendConn) close() {
 		client.close()
 	}
 	for w := range open {
-		w.Conn.Close() // it is being given up
+		w.cutOff()
 	}
 	c.pool.conns.Done()
 }
@@ -206,7 +206,7 @@ func (c *backendConn) track(w *wire) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		w.Conn.Close() // it has not been used
+		w.raw.Close() // it has not been used
 		w.closed = true
 		return errLeft
 	}
@@ -223,8 +223,8 @@ func (c *backendConn) forget(w *wire) {
 	defer c.mu.Unlock()
 	delete(c.open, w)
 	w.closed = true
-	if w.conn != nil {
-		c.remove(w.conn)
+	if conn := w.conn.Load(); conn != nil {
+		c.remove(conn)
 	}
 }
 

@@ -63,7 +63,7 @@ func (x *exchange) send(req *http.Request, body *requestBody) (*http.Response, e
 		x.request.sent = x.hasSent
 		req.Body, req.GetBody = x.request, nil
 	}
-	resp, err := c.client.RoundTrip(req)
+	resp, err := c.roundTrip(req)
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
