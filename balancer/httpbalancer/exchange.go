@@ -106,7 +106,7 @@ func (x *exchange) mayCancel(req **http.Request) {
 
 // endpoint returns what discovery said last about the backend.
 func (x *exchange) endpoint() *discovery.Endpoint {
-	if b := x.backend.backend; b != nil {
+	if b := x.backend.member.Load().backend; b != nil {
 		return b.Endpoint()
 	}
 	return x.backend.endpoint
