@@ -28,7 +28,7 @@ type backendConn struct {
 	users   gate                 // exchanges in flight
 	main    atomic.Pointer[lane] // the first of lanes, as a rule the only one
 	leaving atomic.Bool          // Drain has been called, and the endpoint has not returned
-	broke   atomic.Bool          // a connection broke since the last revival
+	refuses atomic.Bool          // the latest attempt to connect failed
 	spared  atomic.Int64         // until when the backend asked to be left in peace, see spare
 
 	mu       sync.Mutex

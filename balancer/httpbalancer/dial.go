@@ -67,6 +67,7 @@ func (l *lane) start(ctx context.Context) {
 
 // dialled hands on what came of a dial.
 func (l *lane) dialled(ctx context.Context, c *conn, err error) {
+	l.owner.refuses.Store(err != nil)
 	l.owner.mu.Lock()
 	l.dials--
 	kept := err == nil && l.add(c)

@@ -37,10 +37,10 @@ func (r *revival) start() {
 	switch {
 	case !r.reached.IsZero() && time.Since(r.reached) < max(r.delay, health.RetryDelay(0, rand.Uint64)):
 		r.schedule(r.attempt + 1)
-	case r.conn.broke.Swap(false):
-		r.schedule(atOnce)
-	default:
+	case r.conn.refuses.Load():
 		r.schedule(0)
+	default:
+		r.schedule(atOnce)
 	}
 }
 
