@@ -208,6 +208,10 @@ func (p *Pick) Answered(r Result) {
 func (p *Pick) Done(r Result) {
 	b := p.backend
 	b.balancer.count(-1)
+	if p.state == responding || p.state == respondingProbe {
+		p.doneResponding(r)
+		return
+	}
 	if p.state == answered {
 		final := r.Outcome
 		if final == health.Neutral {

@@ -23,6 +23,7 @@ type conn struct {
 
 	users gate        // exchanges that use it
 	used  atomic.Bool // by an exchange, once
+	lost  atomic.Bool // its end has been held against the backend
 
 	// Guarded by the backendConn's mu.
 	idle time.Time // since when it waits in lane.idle
