@@ -354,7 +354,7 @@ func (c *backendConn) ask(req *http.Request) (*http.Response, error) {
 		}
 		f := x.fate(req, body, err)
 		x.fail(f)
-		if !f.uncounted() || f == stale && n >= maxAsks || pace.wait(req, c.pool.followed) != nil || !body.rewind(true) {
+		if f.counts(pace.refusals) || f == stale && n >= maxAsks || pace.wait(req, c.pool.followed) != nil || !body.rewind(true) {
 			body.discard()
 			return nil, plainError(err)
 		}

@@ -30,10 +30,11 @@ const (
 	stale    // the connection had ended before, or was about to: that says nothing about the backend
 	refused  // the backend refused to process it, for now
 	rejected // the backend refused the connection, with all that was on it
+	crowded  // the backend refused it as one stream too many, most probably
 
 	// Perhaps processed: these are sent again if the request allows that.
 
-	dropped  // a connection that had been used before ended without an answer, or a stream by misunderstanding
+	dropped  // a connection that had been used before ended without an answer
 	reset    // the backend broke off, and the connection goes on
 	broken   // the connection broke between the request and the response
 	unwanted // the backend answered with a status that another one may do better than
@@ -45,7 +46,7 @@ func (f fate) reason() balancer.Reason {
 	switch f {
 	case unsent, stale:
 		return balancer.NotSent
-	case refused, rejected:
+	case refused, rejected, crowded:
 		return balancer.Refused
 	case unwanted:
 		return balancer.Answer
@@ -64,11 +65,20 @@ func (f fate) unreachable() bool { return f == unsent || f == broken }
 func (f fate) free() bool { return f == unsent || f.unprocessed() }
 
 // unprocessed reports whether the backend, which is there, says so.
-func (f fate) unprocessed() bool { return f == stale || f == refused || f == rejected }
+func (f fate) unprocessed() bool {
+	return f == stale || f == refused || f == rejected || f == crowded
+}
 
-// uncounted reports whether the attempt does not count as one of
-// Retry.MaxAttempts: it fails no request that a server is busy or about to stop.
-func (f fate) uncounted() bool { return f == stale || f == refused }
+// maxCrowded is how many attempts do not count that may have failed for another
+// reason than one stream too many. It is as many as http.Transport makes.
+const maxCrowded = 7
+
+// counts reports whether the attempt is one of Retry.MaxAttempts, when the request
+// has not been processed so many times. It fails no request that a server is busy
+// or about to stop.
+func (f fate) counts(refusals int) bool {
+	return f != stale && f != refused && (f != crowded || refusals >= maxCrowded)
+}
 
 // innocent reports whether the same backend may be tried again if there is no
 // other. Streams are refused, too, by a server that allows for fewer than net/http
@@ -121,6 +131,10 @@ func (x *exchange) fate(req *http.Request, body *requestBody, err error) fate {
 		return stale
 	case isRejected(err):
 		return rejected
+	case hasStreamCode(err, protocolError):
+		// A malformed request would get it, too, but net/http sends none; it also sends
+		// the request again, whatever its method (go.dev/issue/42777).
+		return crowded
 	}
 	return x.fateOnWire(err)
 }
@@ -139,8 +153,6 @@ func (x *exchange) fateOnWire(err error) fate {
 		return unsent
 	case isTimeout(err): // such as a ResponseHeaderTimeout: the backend may be at work still
 		return late
-	case hasStreamCode(err, protocolError): // of too many streams, as a rule: go.dev/issue/42777
-		return dropped
 	case isStreamError(err):
 		return reset
 	case !x.conn.http2 && x.conn.lane.key.host == "" && x.conn.received() != x.received: // with TLS that may be no answer

@@ -9,29 +9,45 @@ import (
 	"github.com/sidestep-lb/sidestep/discovery"
 )
 
-// pick returns a backend that has not been tried yet. After an innocent fate it
-// may be one that was, if there is no other.
+// pick returns a backend that has not been tried yet. After some fates it may be
+// one that was, if there is no other.
 func (j *journey) pick(req *http.Request, last fate) (balancer.Pick, error) {
-	j.mu.Lock()
-	r := j.request
-	j.mu.Unlock()
-	picked, err := j.pool.pick(req.Context(), r)
-	if err == nil || errors.Is(err, discovery.ErrClosed) || len(r.Tried) == 0 {
-		return picked, err
-	}
-	if errors.Is(err, balancer.ErrNoneFit) {
-		if picked, ok := j.pool.pickUnpublished(r.Tried); ok {
-			return picked, nil
+	for {
+		j.mu.Lock()
+		r := j.request
+		j.mu.Unlock()
+		picked, err := j.pool.pick(req.Context(), r)
+		if err == nil || errors.Is(err, discovery.ErrClosed) || len(r.Tried) == 0 {
+			return picked, err
+		}
+		if errors.Is(err, balancer.ErrNoneFit) {
+			if picked, ok := j.pool.pickUnpublished(r.Tried); ok {
+				return picked, nil
+			}
+		}
+		if !j.retry(last) {
+			return picked, err
 		}
 	}
-	if !last.innocent() {
-		return picked, err
-	}
+}
+
+// retry allows for backends that have been tried: after an innocent fate for all,
+// and if nothing was sent for those that took long. It reports whether there are
+// any.
+func (j *journey) retry(last fate) bool {
 	j.mu.Lock()
-	j.request.Tried = j.request.Tried[:0]
-	j.mu.Unlock()
-	r.Tried = nil
-	return j.pool.pick(req.Context(), r)
+	defer j.mu.Unlock()
+	switch {
+	case last.innocent():
+		j.request.Tried = nil // the other leg of a hedged request may be looking at the old one
+	case last.free() && len(j.passed) > 0:
+		passed := j.passed
+		j.request.Tried = slices.DeleteFunc(slices.Clone(j.request.Tried), func(b *balancer.Backend) bool { return slices.Contains(passed, b) })
+	default:
+		return false
+	}
+	j.passed = nil
+	return true
 }
 
 // pickUnpublished returns a backend as the next rotation will have it. In the

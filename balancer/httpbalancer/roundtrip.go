@@ -24,9 +24,11 @@ type journey struct {
 	repeatable bool            // the request may be sent again though it was sent before
 
 	mu       sync.Mutex
-	request  balancer.Request // with the backends that were tried; guarded by mu
-	attempts int              // those that count; guarded by mu
-	begun    bool             // first is in use; guarded by mu
+	request  balancer.Request    // with the backends that were tried; guarded by mu
+	attempts int                 // those that count; guarded by mu
+	begun    bool                // first is in use; guarded by mu
+	passed   []*balancer.Backend // those of request.Tried that were given up for another; guarded by mu
+	debts    int                 // how many attempts were given up for another that may not reach its backend; guarded by mu
 
 	first exchange                              // of most requests the only one
 	tried [defaultMaxAttempts]*balancer.Backend // room for request.Tried
@@ -194,9 +196,10 @@ func (j *journey) replace(x *exchange, req *http.Request) {
 // The error, if there is one, says more than the fate.
 func (j *journey) again(x *exchange, req *http.Request, f fate, body *requestBody, pace *pacer) (*exchange, error) {
 	if f == slow { // the next one has been picked, and paid for
+		j.passOver(x)
 		return j.follow(x.other, req, body, false)
 	}
-	if f.uncounted() && j.pool.transport.config.Retry.MaxAttempts > 1 {
+	if !f.counts(pace.refusals) || f == unsent && j.forgive() {
 		j.uncount()
 	}
 	if !j.more() || gaveUp(req) {
@@ -244,11 +247,41 @@ func (j *journey) follow(picked balancer.Pick, req *http.Request, body *requestB
 	return j.take(picked), nil
 }
 
-// uncount takes back an attempt that does not count.
+// uncount takes back an attempt that does not count, unless there is to be no
+// other in any case.
 func (j *journey) uncount() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.attempts--
+	if j.pool.transport.config.Retry.MaxAttempts > 1 {
+		j.attempts--
+	}
+}
+
+// passOver notes that an attempt was given up. Its backend may yet be the only one
+// that works. The attempt does not count if nothing of it was sent.
+func (j *journey) passOver(x *exchange) {
+	sent := x.hasSent()
+	if !sent {
+		j.uncount()
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.passed = append(j.passed, x.pick.Backend())
+	if sent {
+		j.debts++
+	}
+}
+
+// forgive reports whether the attempt that has not reached its backend had taken the
+// place of another. The two count as one.
+func (j *journey) forgive() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.debts == 0 {
+		return false
+	}
+	j.debts--
+	return true
 }
 
 // more reports whether the request may be sent to another backend.
