@@ -60,6 +60,16 @@ type Config struct {
 	// It must not read the body, and is asked by many goroutines. The default is
 	// [StatusOutcome].
 	Outcome func(resp *http.Response) health.Outcome
+	// OutcomeAtEnd, if set, says what a response means that Outcome calls a success
+	// and that says more at its end: one of gRPC, gRPC-Web or a stream of Connect,
+	// by its Content-Type, or one that announces trailers. It is asked when the body
+	// has been read to the end, which is when resp.Trailer is there, or at once if
+	// the headers have the status. The code is that of gRPC, or [NoRPCCode] if there
+	// is none. It must not use the body, and is asked by many goroutines. The default
+	// is [RPCOutcome]. It is not asked about a body that breaks off, which is a
+	// failure if it is one of an RPC, nor about one that the caller closes before
+	// its end.
+	OutcomeAtEnd func(resp *http.Response, code int) health.Outcome
 	// BackendHeader, if set, is the name of a header that each response gets, with
 	// the address and name of the pod that it came from. It is for people who look
 	// for one; a program had better use a [balancer.Trace].

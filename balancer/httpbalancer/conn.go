@@ -26,6 +26,7 @@ type conn struct {
 	used  atomic.Bool  // by an exchange that has ended, once
 	rest  atomic.Int64 // since when nobody uses it, if it is HTTP/2; in nanoseconds of the pool's time
 	kept  atomic.Int64 // for how long the server leaves it open after a response, in nanoseconds, and one more; 0 if it has not said; see keepAlive
+	lost  atomic.Bool  // its end has been held against the backend
 
 	// Guarded by the backendConn's mu.
 	idle time.Time // since when it waits in lane.idle; zero if it does not come from there
