@@ -20,6 +20,8 @@ const (
 type Pick struct {
 	backend *Backend
 	start   int64
+	opened  int64  // since when it counts as open
+	took    int64  // how long it was until Responding
 	class   uint64 // see Request.Class
 	state   pickState
 	outcome health.Outcome // of the answer
@@ -30,9 +32,11 @@ type Pick struct {
 type pickState uint8
 
 const (
-	waiting  pickState = iota // for the answer
-	answered                  // and not done yet
-	probing                   // waiting, at a backend that is ejected and may come back
+	waiting         pickState = iota // for the answer
+	probing                          // waiting, at a backend that is ejected and may come back
+	answered                         // and not done yet
+	responding                       // the answer has begun, and what it means comes with its end
+	respondingProbe                  // the same, at a backend that is ejected and may come back
 )
 
 // Backend returns where the request is to go.
@@ -60,6 +64,11 @@ type Result struct {
 	// answered it, with a Neutral outcome. Nothing is held against the backend,
 	// but it takes at least as long as that.
 	Overtaken bool
+	// SameEvent says that a failure belongs to an event that has been held against
+	// the backend already, such as the loss of a connection that carried several
+	// requests, or that is held against nobody. The request counts as failed, and
+	// the health of the backend does not hear of it.
+	SameEvent bool
 }
 
 // Pick returns a backend for the next request and counts the request as in
@@ -82,7 +91,7 @@ func (b *Balancer) Pick(r Request) (Pick, error) {
 		if err == nil {
 			be.acquire(r.now, r.Stream)
 			b.count(1)
-			return Pick{backend: be, start: r.now, class: r.Class, stream: r.Stream, sample: sample}, nil
+			return Pick{backend: be, start: r.now, opened: r.now, class: r.Class, stream: r.Stream, sample: sample}, nil
 		}
 		if b.rotation.Load() == rotation {
 			b.counts.noBackend.Add(1)
@@ -167,70 +176,90 @@ func (t *rotation) search(r *Request) (*Backend, error) {
 // avoided for it.
 func (p *Pick) Sent() {
 	b := p.backend
-	if p.start == 0 || p.state == answered {
+	if p.start == 0 || p.state > probing {
 		return
 	}
 	now := b.balancer.hooks.Now()
-	waiting := &b.pending
 	if p.stream {
-		waiting = &b.open
+		b.open.restart(b.kept(p.opened), b.kept(now))
+		p.opened = now
+	} else {
+		b.pending.restart(b.kept(p.start), b.kept(now))
 	}
-	waiting.restart(b.kept(p.start), b.kept(now))
 	p.start = now
 }
 
 // Answered takes note that the backend has answered, while the request goes on:
 // a stream with its first message, or a response with its headers. The request
-// counts as in flight until Done, but for its age and latency this is its end.
-// A Neutral outcome is an answer that says that the request was wrong.
+// counts as in flight until Done, which also counts its outcome, but for its age
+// and latency this is its end. A Neutral outcome is an answer that says that the
+// request was wrong: it ends a row of failures, and no latency is taken from it.
 func (p *Pick) Answered(r Result) {
-	if p.state == answered {
+	if p.state > probing {
 		return
 	}
-	b, state, start := p.backend, p.state, p.start
-	if !p.stream {
-		now := start
-		if b.balancer.policy.timed {
-			now = b.balancer.hooks.Now()
-		}
-		b.open.start(b.kept(now))
-		b.passed.Store(b.pending.finish(b.kept(start)))
-		p.start = now // in open
-	}
+	b, state := p.backend, p.state
+	p.open()
 	p.state, p.outcome = answered, r.Outcome
 	if r.Outcome == health.Neutral {
-		b.answered()
-		b.rampAnswered(0, 0, 0)
-		if state == probing {
-			b.balancer.readmit(b)
-		}
+		b.accepted(state)
 		return
 	}
-	b.settle(start, p.class, state, r)
+	b.settle(p.start, p.class, state, r)
 	if p.sample {
-		b.sample(start, r.Outcome)
+		b.sample(p.start, r.Outcome)
 	}
 }
 
-// Done ends the request. It is to be called exactly once for each pick. A request
-// that was answered and then ended as it should counts with the outcome of its
-// answer, and one that broke off with that.
+// Responding takes note that the backend has begun to answer and that what the
+// answer means is said at its end: the headers of an RPC, say, whose status comes
+// in trailers. Latency and age are taken now, and the outcome is that of Done. It
+// stands in place of Answered.
+func (p *Pick) Responding() {
+	if p.state > probing {
+		return
+	}
+	p.open()
+	if p.state == probing {
+		p.state = respondingProbe
+	} else {
+		p.state = responding
+	}
+	if p.start != 0 {
+		p.took = p.backend.balancer.hooks.Now() - p.start
+	}
+}
+
+// open takes a request off those that wait for an answer, and adds it to those that
+// have one.
+func (p *Pick) open() {
+	if p.stream {
+		return // it is open since it began
+	}
+	b := p.backend
+	if b.balancer.policy.timed {
+		p.opened = b.balancer.hooks.Now()
+	}
+	b.open.start(b.kept(p.opened))
+	b.passed.Store(b.pending.finish(b.kept(p.start)))
+}
+
+// Done ends the request and counts its outcome. It is to be called exactly once for
+// each pick. After Answered, a Neutral outcome leaves it at what the answer was.
 func (p *Pick) Done(r Result) {
 	b := p.backend
 	b.balancer.count(-1)
-	if p.state == answered {
-		outcome := p.outcome
-		if r.Outcome.Failed() { // it broke off, which says nothing of the latency
-			outcome = r.Outcome
-			b.fail(r.Outcome)
-		}
-		b.tally(outcome)
-		b.open.finish(b.kept(p.start))
+	switch p.state {
+	case answered:
+		p.doneAnswered(r)
+		return
+	case responding, respondingProbe:
+		p.doneResponding(r)
 		return
 	}
 	if p.stream {
 		b.tally(r.Outcome)
-		b.open.finish(b.kept(p.start))
+		b.open.finish(b.kept(p.opened))
 	} else {
 		b.release(p.start, r.Outcome)
 	}
@@ -240,12 +269,62 @@ func (p *Pick) Done(r Result) {
 	}
 }
 
+// doneAnswered is the part of Done for a request that was Answered.
+func (p *Pick) doneAnswered(r Result) {
+	b, outcome := p.backend, r.Outcome
+	if outcome == health.Neutral {
+		outcome = p.outcome
+	}
+	b.tally(outcome)
+	b.open.finish(b.kept(p.opened))
+	switch {
+	case r.Outcome.Failed() && !r.SameEvent: // it broke off, which says nothing of the latency
+		b.fail(r.Outcome)
+	case outcome == health.Neutral: // a request that was wrong ends a row of failures like any other answer
+		b.record.Observe(health.Success, b.balancer.hooks.Now)
+	}
+}
+
+// doneResponding is the part of Done for a request of which Responding was told.
+func (p *Pick) doneResponding(r Result) {
+	b, state := p.backend, waiting
+	if p.state == respondingProbe {
+		state = probing
+	}
+	b.tally(r.Outcome)
+	b.open.finish(b.kept(p.opened))
+	if r.Outcome == health.Neutral {
+		b.accepted(state)
+		b.record.Observe(health.Success, b.balancer.hooks.Now)
+		return
+	}
+	start := int64(0)
+	if p.start != 0 {
+		start = b.balancer.hooks.Now() - p.took // so that it took no longer than until Responding
+	}
+	b.settle(start, p.class, state, r)
+	if p.sample {
+		b.sample(start, r.Outcome)
+	}
+}
+
+// accepted takes note of an answer that says that the request was wrong. It proves
+// that the backend works.
+func (b *Backend) accepted(state pickState) {
+	if state == probing {
+		b.balancer.readmit(b)
+		return
+	}
+	b.answered()
+	b.rampAnswered(0, 0, 0)
+}
+
 // Undo ends a pick that never became a request. It stands in place of Done.
 func (p *Pick) Undo() {
 	b := p.backend
 	b.balancer.count(-1)
 	if p.stream {
-		b.open.finish(b.kept(p.start))
+		b.open.finish(b.kept(p.opened))
 	} else {
 		b.abandon(p.start)
 	}
@@ -256,6 +335,9 @@ func (p *Pick) Undo() {
 
 // settle takes note of what became of a request.
 func (b *Backend) settle(start int64, class uint64, state pickState, r Result) {
+	if r.SameEvent {
+		r.Outcome = health.Neutral
+	}
 	if r.RetryAfter > 0 && r.Outcome.Failed() {
 		b.balancer.spare(b, r.RetryAfter)
 	}

@@ -136,6 +136,22 @@ func TestARequestIsCountedOnceAtItsEnd(t *testing.T) {
 	})
 }
 
+func TestFailuresOfOneEventAreHeldAgainstABackendOnce(t *testing.T) {
+	watched(t, anyTurn, 2, func(t *testing.T, b *balancer.Balancer, _ func(int, int) []discovery.Endpoint) {
+		be := b.Backends()[0]
+		requests := make([]*request, 20)
+		for i := range requests {
+			requests[i] = pick(t, b, b.Backends()[1])
+		}
+		for i := range requests {
+			requests[i].pick.Done(balancer.Result{Outcome: health.Failure, SameEvent: i > 0})
+		}
+		if s := b.Status(); !be.Fit() || s.Requests[be.Endpoint().Zone][health.Failure] != 20 {
+			t.Errorf("fit: %t, requests: %v", be.Fit(), s.Requests)
+		}
+	})
+}
+
 func TestTheStatusSaysWhyABackendIsOut(t *testing.T) {
 	watched(t, balancer.Config{SlowStart: balancer.Duration(30 * time.Second)}, 4, func(t *testing.T, b *balancer.Balancer, zoned func(int, int) []discovery.Endpoint) {
 		all := b.Backends()

@@ -56,3 +56,6 @@ func (b *Budget) Withdraw(now int64) bool {
 	b.saved.Add(-retryCost)
 	return true
 }
+
+// Refund takes back a Withdraw for a retry that was not made.
+func (b *Budget) Refund() { b.saved.Add(retryCost) }

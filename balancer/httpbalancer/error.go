@@ -2,8 +2,16 @@ package httpbalancer
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/sidestep-lb/sidestep/discovery"
+)
+
+var (
+	// errRefused ends the attempts of a request without a deadline.
+	errRefused = errors.New("httpbalancer: refused for too long")
+	// errClosedEarly is how a response ends whose body was closed before its end.
+	errClosedEarly = errors.New("httpbalancer: the body was closed before its end")
 )
 
 // A requestError adds the names of the Service and the backend to the error of
@@ -14,11 +22,24 @@ type requestError struct {
 	err     error
 }
 
+// streamErrorPrefix is how the text of net/http's HTTP/2 stream errors begins.
+const streamErrorPrefix = "stream error: "
+
+// Error names the Service and the backend first, except in a stream error:
+// clients of RPCs, connect-go for one, tell its code by how its text begins and
+// ends, since net/http exports no type for it.
 func (e *requestError) Error() string {
+	text := e.err.Error()
 	if e.backend == nil {
-		return e.err.Error()
+		return text
 	}
-	return e.target.Host() + ": " + e.backend.String() + ": " + e.err.Error()
+	names := e.target.Host() + ": " + e.backend.String()
+	if strings.HasPrefix(text, streamErrorPrefix) {
+		if stream, code, ok := strings.Cut(text, ";"); ok {
+			return stream + " (" + names + ");" + code
+		}
+	}
+	return names + ": " + text
 }
 
 func (e *requestError) Unwrap() error { return e.err }
@@ -27,4 +48,26 @@ func (e *requestError) Unwrap() error { return e.err }
 func (e *requestError) Timeout() bool {
 	var t interface{ Timeout() bool }
 	return errors.As(e.err, &t) && t.Timeout()
+}
+
+// Temporary is asked by url.Error, too.
+func (e *requestError) Temporary() bool {
+	var t interface{ Temporary() bool }
+	return errors.As(e.err, &t) && t.Temporary()
+}
+
+// plainError returns the error of a ClientConn as http.Transport would: without
+// what the two tell each other by the types of their errors.
+func plainError(err error) error {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err
+		}
+		text := err.Error()
+		if text != inner.Error() && text != "net/http: Transport failed to read from server: "+inner.Error() {
+			return err
+		}
+		err = inner
+	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	"github.com/sidestep-lb/sidestep/balancer"
@@ -17,57 +16,111 @@ import (
 type exchange struct {
 	backend *backendConn
 	pick    balancer.Pick // the zero value if the balancer was not asked
-	conn    *conn         // nil before there is one
+	life    attemptLife
 
-	// What the connection had carried before.
-	reused         bool
-	sent, received int64
+	conn           *conn // nil before there is one
+	reused         bool  // the connection has carried a request before
+	sent, received int64 // the bytes that it had carried before
 
-	caller  endless                  // holds the context whose end interrupts the exchange, if any does
-	ignore  func() bool              // the caller's end, from now on; nil if nothing has to be done then
-	carried atomic.Uint32            // see interrupt
-	request *attemptBody             // nil if it has none
-	body    io.ReadCloser            // of the response
-	cancel  context.CancelFunc       // nil if the exchange has no context of its own
-	then    func()                   // called at the end; may be nil
-	patient atomic.Uint32            // see giveUp
-	other   atomic.Pointer[exchange] // takes its place when it is given up
-	ended   atomic.Bool
+	caller endless       // holds the context whose end interrupts the exchange, if any does
+	ignore func() bool   // the end of that context, from now on; nil if nothing has to be done then
+	over   chan struct{} // closed when Request.Cancel need not be watched any more; nil if it is not
+
+	request *attemptBody       // nil if it has none, or one that needs no care
+	body    io.ReadCloser      // of the response
+	late    *lateStatus        // what the end of the body will say; nil if the headers have said all
+	cancel  context.CancelFunc // nil if the exchange has no context of its own
+	then    func()             // called at the end; may be nil
+	other   balancer.Pick      // of the attempt that takes its place; set before it is replaced
 }
 
 // send returns the response with the exchange in flight, or an error with the
 // exchange still to be ended. The request is the caller's, but for its context.
+// It sends nothing for a caller that has given up.
 func (x *exchange) send(req *http.Request, body *requestBody) (*http.Response, error) {
+	resp, err := x.roundTrip(req, body)
+	if err != nil {
+		x.life.step(eventFailed)
+		return nil, err
+	}
+	event := eventAnswer
+	if isUpgraded(resp) {
+		event = eventUpgrade
+	}
+	if _, ok := x.life.step(event); !ok { // it has been replaced or interrupted
+		resp.Body.Close()
+		return nil, causeOf(req)
+	}
+	if event == eventUpgrade {
+		x.ignoreCaller()
+	}
+	return resp, nil
+}
+
+func (x *exchange) roundTrip(req *http.Request, body *requestBody) (*http.Response, error) {
+	if gaveUp(req) { // a connection would be made for nothing
+		return nil, causeOf(req)
+	}
 	c, err := x.backend.lane(laneOf(req)).get(req)
 	if err != nil {
 		return nil, err
 	}
+	if gaveUp(req) {
+		c.giveBack()
+		return nil, causeOf(req)
+	}
 	x.conn = c
 	x.reused, x.sent, x.received = c.used.Load(), c.sent(), c.received()
+	if _, ok := x.life.step(eventConn); !ok { // it has been replaced
+		x.conn = nil
+		c.giveBack()
+		return nil, causeOf(req)
+	}
 	if !x.reused && x.pick.Backend() != nil {
 		x.pick.Sent()
 	}
-	ctx := req.Context()
-	switch {
-	case ctx.Done() != nil && !c.http2:
-		// Over HTTP/1, a ClientConn registers with the context for each request, and
-		// after a failure it stays registered for as long as that lasts.
-		x.caller.Context = ctx
-		req = req.WithContext(&x.caller)
-		x.ignore = context.AfterFunc(ctx, x.interrupt)
-	case body != nil:
-		req = req.WithContext(ctx) // the caller's is not to be changed
-	}
-	if body != nil {
-		x.request = body.current
-		x.request.sent = x.hasSent
-		req.Body, req.GetBody = x.request, nil
-	}
-	resp, err := c.client.RoundTrip(req)
-	if err != nil && ctx.Err() != nil {
-		err = context.Cause(ctx)
+	own := x.ownRequest(req, body)
+	resp, err := c.roundTrip(own)
+	if err != nil && gaveUp(req) {
+		err = causeOf(req)
 	}
 	return resp, err
+}
+
+// ownRequest returns what net/http is to send: the request itself if possible, and
+// else a copy, since the caller's is not to be changed.
+//
+// Over HTTP/1, a ClientConn registers with the context for each request and starts
+// a goroutine that waits for Request.Cancel. After a failure both stay for as long
+// as the context lasts. So it is given a context without an end, and the exchange
+// watches the real one.
+func (x *exchange) ownRequest(req *http.Request, body *requestBody) *http.Request {
+	own, ctx, http1 := req, req.Context(), !x.conn.http2
+	if http1 && ctx.Done() != nil {
+		x.caller.Context = ctx
+		own = req.WithContext(&x.caller)
+	}
+	if body != nil {
+		source := body.lend(x)
+		if own == req && source != req.Body {
+			own = req.WithContext(ctx)
+		}
+		if own != req {
+			own.Body, own.GetBody = source, nil
+		}
+	}
+	if cancel := req.Cancel; http1 && cancel != nil { //nolint:staticcheck // deprecated, yet http.Client sets it
+		if own == req {
+			own = req.WithContext(ctx)
+		}
+		own.Cancel = nil //nolint:staticcheck // as above
+		x.over = make(chan struct{})
+		go x.awaitCancel(cancel, x.over)
+	}
+	if x.caller.Context != nil {
+		x.ignore = context.AfterFunc(ctx, x.interrupt)
+	}
+	return own
 }
 
 // An endless context has the values of another one and not its end, like that of
@@ -78,24 +131,39 @@ func (*endless) Deadline() (time.Time, bool) { return time.Time{}, false }
 func (*endless) Done() <-chan struct{}       { return nil }
 func (*endless) Err() error                  { return nil }
 
-// Whether an exchange is interrupted or has ended is decided once, since its
-// connection may belong to another after that.
-const (
-	carrying = iota
-	carried
-	interrupted
-)
+func (x *exchange) awaitCancel(cancel <-chan struct{}, over <-chan struct{}) {
+	select {
+	case <-cancel:
+		x.interrupt()
+	case <-over:
+	}
+}
 
-// interrupt ends the connection that the exchange has for itself.
+// interrupt ends the connection that the exchange has for itself. The body of the
+// request is closed, too, since net/http waits for a Read of it.
 func (x *exchange) interrupt() {
-	if x.carried.CompareAndSwap(carrying, interrupted) {
+	if _, ok := x.life.step(eventCallerGone); ok {
 		x.conn.client.Close()
+		x.request.discard()
+	}
+}
+
+// ignoreCaller makes the exchange independent of the end of the caller's context.
+func (x *exchange) ignoreCaller() {
+	if x.ignore != nil {
+		x.ignore()
+	}
+	if x.over != nil {
+		close(x.over)
+		x.over = nil
 	}
 }
 
 // hasSent reports whether anything of the request may have left. On HTTP/2 it
 // may be another one's.
-func (x *exchange) hasSent() bool { return x.conn.wire == nil || x.conn.sent() != x.sent }
+func (x *exchange) hasSent() bool {
+	return x.conn != nil && (x.conn.wire == nil || x.conn.sent() != x.sent)
+}
 
 // mayCancel replaces the request by one that the exchange can cancel.
 func (x *exchange) mayCancel(req **http.Request) {
@@ -106,7 +174,7 @@ func (x *exchange) mayCancel(req **http.Request) {
 
 // endpoint returns what discovery said last about the backend.
 func (x *exchange) endpoint() *discovery.Endpoint {
-	if b := x.backend.backend; b != nil {
+	if b := x.backend.member.Load().backend; b != nil {
 		return b.Endpoint()
 	}
 	return x.backend.endpoint
@@ -116,26 +184,18 @@ func (x *exchange) endpoint() *discovery.Endpoint {
 func (x *exchange) end() { x.endWith(balancer.Result{}) }
 
 func (x *exchange) endWith(r balancer.Result) {
-	if !x.ended.CompareAndSwap(false, true) {
+	before, ok := x.life.step(eventEnd)
+	if !ok {
 		return
 	}
 	if x.pick.Backend() != nil {
 		x.pick.Done(r)
 	}
-	if x.ignore != nil {
-		x.ignore()
-	}
-	switch {
-	case x.conn == nil:
-	case x.carried.CompareAndSwap(carrying, carried):
-		x.conn.release()
-	default:
-		x.conn.users.leave()
-		x.conn.close()
-	}
+	x.ignoreCaller()
+	x.leaveConn(before)
 	switch {
 	case x.cancel == nil:
-	case x.request != nil && x.body == nil: // the response has none, the request's may still be on its way
+	case before == stateAnswered && x.request != nil && x.body == nil: // the response has none, the request's may still be on its way
 		x.request.whenClosed(x.cancel)
 	default:
 		x.cancel()
@@ -146,18 +206,58 @@ func (x *exchange) endWith(r balancer.Result) {
 	x.backend.leave()
 }
 
-// fail ends an exchange without a response.
+// leaveConn gives the connection back or, over HTTP/1, closes it if the exchange
+// was cut short on it.
+func (x *exchange) leaveConn(before attemptState) {
+	c := x.conn
+	switch {
+	case c == nil:
+		return
+	case !c.http2 && (before == stateInterrupted || before == stateReplaced):
+		c.users.leave()
+		c.close()
+	default:
+		c.release()
+	}
+	if !c.http2 && before == stateAnswered && c.client.Err() != nil {
+		x.request.abort() // net/http may be waiting for more of it, and has nowhere to send it
+	}
+}
+
+// giveBack releases a connection on which nothing was sent.
+func (c *conn) giveBack() {
+	if !c.http2 {
+		c.client.Release()
+	}
+	c.release()
+}
+
+// fail ends an exchange without a response. What this side did is not the
+// backend's: nothing counts that ended before anything was sent.
 func (x *exchange) fail(f fate) {
-	x.request = nil // nobody waits for the rest of it
-	x.endWith(balancer.Result{Outcome: f.outcome(), Overtaken: f == beaten})
+	r := balancer.Result{Outcome: f.outcome(), Overtaken: f == beaten}
+	switch {
+	case f.waited() && !x.hasSent():
+		r = balancer.Result{}
+	case f == broken && x.conn.http2: // one lost connection is one event, however many requests it had
+		r.SameEvent = x.conn.lost.Swap(true)
+	}
+	x.endWith(r)
+}
+
+// undo ends an exchange that was picked and not used.
+func undo(p balancer.Pick) {
+	p.Undo()
+	p.Backend().Conn().(*backendConn).leave()
 }
 
 // answer makes the response the caller's, and sees to it that the exchange ends
 // with its body.
 func (x *exchange) answer(req *http.Request, resp *http.Response) {
 	resp.Request = req
-	switch stream, ok := resp.Body.(io.ReadWriteCloser); {
-	case resp.StatusCode == http.StatusSwitchingProtocols && ok:
+	switch {
+	case isUpgraded(resp):
+		stream := resp.Body.(io.ReadWriteCloser)
 		x.body = stream
 		resp.Body = &upgradedBody{x, stream}
 	case isBodyless(req, resp):
@@ -168,29 +268,43 @@ func (x *exchange) answer(req *http.Request, resp *http.Response) {
 	}
 }
 
+// isUpgraded reports whether the body of the response is the connection.
+func isUpgraded(resp *http.Response) bool {
+	if resp.StatusCode != http.StatusSwitchingProtocols {
+		return false
+	}
+	_, ok := resp.Body.(io.ReadWriteCloser)
+	return ok
+}
+
 func isBodyless(req *http.Request, resp *http.Response) bool {
 	return req.Method == http.MethodHead || resp.Body == http.NoBody || resp.ContentLength == 0 ||
 		resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusNotModified
 }
 
 // Read reads from the body of the response. The exchange ends when it has been
-// read to the end, failed or been closed. How the body ends is not held against
-// the backend: it may have lain in a buffer since that died.
+// read to the end, failed or been closed. Unless the protocol has its status at the
+// end, how the body ends is not held against the backend: it may have lain in a
+// buffer since that died.
 func (x *exchange) Read(p []byte) (int, error) {
 	n, err := x.body.Read(p)
-	if err != nil {
-		if !errors.Is(err, io.EOF) && x.caller.Context != nil && x.caller.Context.Err() != nil {
+	x.late.write(p[:n])
+	if err == nil {
+		return n, nil
+	}
+	if x.life.is(stateInterrupted) && !errors.Is(err, io.EOF) {
+		if err = context.Canceled; x.caller.Context != nil && x.caller.Context.Err() != nil {
 			err = context.Cause(x.caller.Context)
 		}
-		x.end()
 	}
+	x.endWith(x.late.result(err))
 	return n, err
 }
 
 // Close closes the body of the response.
 func (x *exchange) Close() error {
 	err := x.body.Close()
-	x.end()
+	x.endWith(x.late.result(errClosedEarly))
 	return err
 }
 
@@ -216,25 +330,6 @@ func (b *upgradedBody) Close() error {
 	return err
 }
 
-// Whether an exchange may be given up for another one is decided once.
-const (
-	waiting  = iota
-	answered // it has its answer
-	givenUp  // it took too long
-)
-
-// giveUp reports whether the exchange has no answer yet, and gets none then.
-func (x *exchange) giveUp() bool {
-	if !x.patient.CompareAndSwap(waiting, givenUp) {
-		return false
-	}
-	x.cancel()
-	return true
-}
-
-// settle reports whether the exchange has not been given up.
-func (x *exchange) settle() bool { return x.patient.CompareAndSwap(waiting, answered) }
-
 // maxAsks is how many connections of one backend a request may meet that have
 // ended.
 const maxAsks = 3
@@ -243,6 +338,7 @@ const maxAsks = 3
 // The request is the caller's own, to be changed.
 func (c *backendConn) ask(req *http.Request) (*http.Response, error) {
 	body := newRequestBody(req)
+	var pace pacer
 	for n := 1; ; n++ {
 		if !c.users.enter() {
 			body.discard()
@@ -258,9 +354,9 @@ func (c *backendConn) ask(req *http.Request) (*http.Response, error) {
 		}
 		f := x.fate(req, body, err)
 		x.fail(f)
-		if f != stale || n == maxAsks || !body.rewind(req, true) {
+		if f.counts(pace.refusals) || f == stale && n >= maxAsks || pace.wait(req, c.pool.followed) != nil || !body.rewind(true) {
 			body.discard()
-			return nil, err
+			return nil, plainError(err)
 		}
 	}
 }

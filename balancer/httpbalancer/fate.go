@@ -6,7 +6,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"reflect"
+	"strings"
 	"syscall"
+	"time"
 
 	"github.com/sidestep-lb/sidestep/balancer"
 	"github.com/sidestep-lb/sidestep/health"
@@ -23,17 +26,19 @@ const (
 
 	// Not processed: these are sent again for free.
 
-	unsent  // the backend could not be reached and got nothing
-	stale   // the connection had ended before, or was about to: that says nothing about the backend
-	refused // the backend refused to process it
+	unsent   // the backend could not be reached and got nothing
+	stale    // the connection had ended before, or was about to: that says nothing about the backend
+	refused  // the backend refused to process it, for now
+	rejected // the backend refused the connection, with all that was on it
+	crowded  // the backend refused it as one stream too many, most probably
 
 	// Perhaps processed: these are sent again if the request allows that.
 
-	dropped // a connection that had been used before ended without an answer, or a stream by misunderstanding
-	reset   // the backend broke off, and the connection goes on
-	broken  // the connection broke between the request and the response
-	failed  // the backend answered with a status that another one may do better than
-	slow    // the backend did not answer within Retry.TryTimeout
+	dropped  // a connection that had been used before ended without an answer
+	reset    // the backend broke off, and the connection goes on
+	broken   // the connection broke between the request and the response
+	unwanted // the backend answered with a status that another one may do better than
+	slow     // the backend did not answer within Retry.TryTimeout
 )
 
 // reason returns why another attempt follows.
@@ -41,9 +46,9 @@ func (f fate) reason() balancer.Reason {
 	switch f {
 	case unsent, stale:
 		return balancer.NotSent
-	case refused:
+	case refused, rejected, crowded:
 		return balancer.Refused
-	case failed:
+	case unwanted:
 		return balancer.Answer
 	case slow:
 		return balancer.TryTimeout
@@ -57,18 +62,40 @@ func (f fate) reason() balancer.Reason {
 func (f fate) unreachable() bool { return f == unsent || f == broken }
 
 // free reports whether the request certainly was not processed.
-func (f fate) free() bool { return f == unsent || f == stale || f == refused }
+func (f fate) free() bool { return f == unsent || f.unprocessed() }
+
+// unprocessed reports whether the backend, which is there, says so.
+func (f fate) unprocessed() bool {
+	return f == stale || f == refused || f == rejected || f == crowded
+}
+
+// maxCrowded is how many attempts do not count that may have failed for another
+// reason than one stream too many. It is as many as http.Transport makes.
+const maxCrowded = 7
+
+// counts reports whether the attempt is one of Retry.MaxAttempts, when the request
+// has not been processed so many times. It fails no request that a server is busy
+// or about to stop.
+func (f fate) counts(refusals int) bool {
+	return f != stale && f != refused && (f != crowded || refusals >= maxCrowded)
+}
 
 // innocent reports whether the same backend may be tried again if there is no
 // other. Streams are refused, too, by a server that allows for fewer than net/http
 // could know when the connection was new.
-func (f fate) innocent() bool { return f == stale || f == dropped || f == refused }
+func (f fate) innocent() bool { return f.unprocessed() || f == dropped }
+
+// repeatable reports whether the request may be sent again if it is idempotent.
+func (f fate) repeatable() bool { return f == dropped || f == reset || f == broken || f == unwanted }
+
+// waited reports whether it was given up because it took long.
+func (f fate) waited() bool { return f == late || f == slow || f == beaten }
 
 func (f fate) outcome() health.Outcome {
 	switch f {
 	case unsent, broken:
 		return health.Unreachable
-	case refused, reset, garbled:
+	case reset, garbled:
 		return health.Failure
 	case late, slow:
 		return health.Timeout
@@ -82,13 +109,13 @@ func (f fate) outcome() health.Outcome {
 func (x *exchange) fate(req *http.Request, body *requestBody, err error) fate {
 	var dial *dialError
 	switch {
-	case x.patient.Load() == givenUp:
+	case x.life.is(stateReplaced):
 		return slow
 	case gaveUp(req):
 		switch {
 		case errors.Is(context.Cause(req.Context()), errBeaten):
 			return beaten
-		case errors.Is(req.Context().Err(), context.DeadlineExceeded):
+		case isPastDeadline(req):
 			return late
 		}
 		return final
@@ -102,6 +129,12 @@ func (x *exchange) fate(req *http.Request, body *requestBody, err error) fate {
 		return refused
 	case isUnprocessed(err):
 		return stale
+	case isRejected(err):
+		return rejected
+	case hasStreamCode(err, protocolError):
+		// A malformed request would get it, too, but net/http sends none; it also sends
+		// the request again, whatever its method (go.dev/issue/42777).
+		return crowded
 	}
 	return x.fateOnWire(err)
 }
@@ -120,8 +153,6 @@ func (x *exchange) fateOnWire(err error) fate {
 		return unsent
 	case isTimeout(err): // such as a ResponseHeaderTimeout: the backend may be at work still
 		return late
-	case hasStreamCode(err, protocolError): // of too many streams, as a rule: go.dev/issue/42777
-		return dropped
 	case isStreamError(err):
 		return reset
 	case !x.conn.http2 && x.conn.lane.key.host == "" && x.conn.received() != x.received: // with TLS that may be no answer
@@ -143,6 +174,25 @@ func gaveUp(req *http.Request) bool {
 	default:
 		return false
 	}
+}
+
+// causeOf is the error of a request that the caller has given up.
+func causeOf(req *http.Request) error {
+	if err := context.Cause(req.Context()); err != nil {
+		return err
+	}
+	return context.Canceled // as http.Client with a Timeout wants it, or whoever else sets Request.Cancel
+}
+
+// isPastDeadline reports whether it was time that made the caller give up. With
+// http.Client's Timeout, Request.Cancel may come before the context's own end.
+func isPastDeadline(req *http.Request) bool {
+	ctx := req.Context()
+	if err := ctx.Err(); err != nil {
+		return errors.Is(err, context.DeadlineExceeded)
+	}
+	deadline, ok := ctx.Deadline()
+	return ok && !time.Now().Before(deadline)
 }
 
 // isTimeout reports whether somebody's patience ended. TCP's own time-out is not
@@ -177,8 +227,10 @@ func isStreamError(err error) bool {
 
 // Error codes of RFC 9113, section 7.
 const (
+	noError       = 0x0
 	protocolError = 0x1
 	refusedStream = 0x7
+	cancelStream  = 0x8
 )
 
 func hasStreamCode(err error, code uint32) bool {
@@ -186,19 +238,53 @@ func hasStreamCode(err error, code uint32) bool {
 	return errors.As(err, &e) && e.Code == code
 }
 
+// net/http exports no values for the errors below. If their texts ever change,
+// such requests are sent again only if they are idempotent, and a test fails.
+
 // isUnprocessed reports whether net/http knows that the server has not processed
 // the request: GOAWAY came, and the request is not among those that it will
-// answer (RFC 9113, section 6.8), or it was not sent for that reason. net/http
-// exports no values for these errors. If their texts ever change, such requests
-// are sent again only if they are idempotent, and a test fails.
+// answer (RFC 9113, section 6.8), or it was not sent for that reason.
 func isUnprocessed(err error) bool {
+	return hasText(err, func(text string) bool {
+		return text == "http2: Transport received Server's graceful shutdown GOAWAY" || text == "http2: client conn not usable"
+	})
+}
+
+// isRejected reports whether the server refused the connection: it closed a new
+// one before the first request, or its GOAWAY, of an error, says that not even
+// the first was processed, or the TLS handshake has failed on its side. With TLS
+// 1.3 the client learns that only after it has sent something.
+func isRejected(err error) bool {
+	return isHandshakeAlert(err) || hasText(err, func(text string) bool {
+		return text == "http2: client conn could not be established" ||
+			strings.HasPrefix(text, "http2: Transport received GOAWAY from server ErrCode:")
+	})
+}
+
+// hasText reports whether one of the errors that err wraps has a text like that.
+func hasText(err error, is func(text string) bool) bool {
 	for ; err != nil; err = errors.Unwrap(err) {
-		switch err.Error() {
-		case "http2: Transport received Server's graceful shutdown GOAWAY",
-			"http2: client conn not usable",
-			"http2: client conn could not be established":
+		if is(err.Error()) {
 			return true
 		}
+	}
+	return false
+}
+
+// isHandshakeAlert reports whether the error is a TLS alert that a server sends
+// during the handshake and not after it, which is before it reads any request.
+func isHandshakeAlert(err error) bool {
+	var op *net.OpError
+	if !errors.As(err, &op) || op.Op != "remote error" {
+		return false
+	}
+	alert := reflect.ValueOf(op.Err) // crypto/tls's type is its own
+	if alert.Kind() != reflect.Uint8 {
+		return false
+	}
+	switch alert.Uint() { // RFC 8446, section 6.2
+	case 40, 42, 43, 44, 45, 46, 48, 49, 70, 71, 109, 112, 116, 120: // of parameters, certificates, versions, names and protocols
+		return true
 	}
 	return false
 }

@@ -5,13 +5,17 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"time"
 )
 
 // A requestBody keeps the body of a request sendable for as long as possible:
 // net/http closes it even when nothing of it was sent, and may go on reading it
-// after RoundTrip has returned. So each attempt gets an attemptBody in its place.
+// after RoundTrip has returned. So each attempt gets an attemptBody in its place,
+// unless net/http knows the body by its type and sends it better than others.
 // A nil *requestBody is the body of a request that has none.
 type requestBody struct {
+	getBody func() (io.ReadCloser, error) // makes it anew; nil if nobody can
+	memory  bool                          // it lies in memory, as far as net/http can see
 	current *attemptBody
 	first   attemptBody
 }
@@ -25,12 +29,15 @@ func newRequestBody(req *http.Request) *requestBody {
 	if req.Body == nil || req.Body == http.NoBody {
 		return nil
 	}
-	keep := 0
-	if req.GetBody == nil {
-		keep = maxKept
-	}
-	b := &requestBody{first: attemptBody{source: req.Body, length: announcedLength(req), keep: keep}}
+	b := &requestBody{getBody: req.GetBody, first: attemptBody{source: req.Body, length: announcedLength(req)}}
 	b.current = &b.first
+	var again func() (io.ReadCloser, error)
+	if b.memory, again = inMemory(req.Body, req.ContentLength, req.GetBody == nil); again != nil {
+		b.getBody = again
+	}
+	if b.getBody == nil {
+		b.first.keep = maxKept
+	}
 	return b
 }
 
@@ -41,21 +48,39 @@ func announcedLength(req *http.Request) int64 {
 	return req.ContentLength
 }
 
+// lend returns the body for an attempt that has its connection.
+func (b *requestBody) lend(x *exchange) io.ReadCloser {
+	if b.memory && !x.conn.http2 {
+		b.current.give()
+		return b.current.source
+	}
+	x.request = b.current
+	if !x.conn.http2 && (x.reused || x.conn.lane.key.host == "") {
+		// What has been sent may have been processed. Otherwise the server may still
+		// say that it was not: by GOAWAY, by REFUSED_STREAM, or by an alert of TLS.
+		x.request.sent = x.hasSent
+	}
+	if _, ok := b.current.source.(io.WriterTo); ok {
+		return attemptWriterTo{b.current}
+	}
+	return b.current
+}
+
 // rewind prepares the body for another attempt, and reports whether it could:
 // nobody has read from it yet, or what was read is known and certainly was not
-// sent, or the caller can make a new one.
-func (b *requestBody) rewind(req *http.Request, unsent bool) bool {
+// processed, or it can be made anew.
+func (b *requestBody) rewind(unprocessed bool) bool {
 	if b == nil {
 		return true
 	}
 	old := b.current
-	source := old.detach(unsent)
+	source := old.detach(unprocessed)
 	if source == nil {
-		if req.GetBody == nil {
+		if b.getBody == nil {
 			return false
 		}
 		var err error
-		if source, err = req.GetBody(); err != nil {
+		if source, err = b.getBody(); err != nil {
 			return false
 		}
 		old.discard()
@@ -92,54 +117,90 @@ func closeBody(req *http.Request) {
 
 var errDetached = errors.New("httpbalancer: request body is being sent to another backend")
 
+// closeGrace is how long Close waits for a Read to return, so that what it reads
+// is not lost for the next attempt.
+const closeGrace = 5 * time.Millisecond
+
 // An attemptBody is the body in the hands of one attempt.
 type attemptBody struct {
 	length int64       // what the request announces, or -1; read-only
 	keep   int         // how much of what was read to keep; read-only
-	sent   func() bool // reports whether something of the request has been written; set before there are readers
+	sent   func() bool // reports whether what was read has been sent, and need not be kept; nil: never; set before there are readers
 
 	mu       sync.Mutex
 	source   io.ReadCloser // nil once it belongs to a later attempt; guarded by mu, as are all below
 	kept     []byte
 	read     int64
-	reading  bool // a Read is under way
-	lost     bool // more was read than kept
-	closed   bool // Close has been called
-	released bool // closing need not wait for a later attempt any more
-	done     bool // source is closed
-	bad      bool // reading failed, or did not yield the announced length
+	reading  bool          // a Read is under way
+	idle     chan struct{} // closed when it has returned; nil if nobody waits for that
+	lost     bool          // more was read than kept, or somebody else reads it
+	closed   bool          // Close has been called
+	released bool          // closing need not wait for a later attempt any more
+	done     bool          // source is closed
+	bad      bool          // reading failed, or did not yield the announced length
 	then     func()
 }
 
-func (b *attemptBody) Read(p []byte) (int, error) {
+// give lets net/http have the source itself.
+func (b *attemptBody) give() {
 	b.mu.Lock()
-	source := b.source
+	defer b.mu.Unlock()
+	b.lost = true
+}
+
+// begin returns the source to read from, or nil.
+func (b *attemptBody) begin() io.ReadCloser {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.done || b.source == nil {
+		return nil
+	}
 	b.reading = true
-	b.mu.Unlock()
+	return b.source
+}
+
+func (b *attemptBody) Read(p []byte) (int, error) {
+	source := b.begin()
 	if source == nil {
 		return 0, errDetached
 	}
 	n, err := source.Read(p)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.reading = false
-	b.read += int64(n)
-	if b.lost = b.lost || len(b.kept)+n > b.keep || b.sent(); b.lost {
+	b.took(p[:n])
+	b.endReadLocked(err)
+	return n, err
+}
+
+// took keeps what was read, if it may be needed again. It is called with mu held.
+func (b *attemptBody) took(p []byte) {
+	b.read += int64(len(p))
+	if b.lost = b.lost || len(b.kept)+len(p) > b.keep || b.sent != nil && b.sent(); b.lost {
 		b.kept = nil
 	} else {
-		b.kept = append(b.kept, p[:n]...)
+		b.kept = append(b.kept, p...)
+	}
+}
+
+func (b *attemptBody) endReadLocked(err error) {
+	b.reading = false
+	if b.idle != nil {
+		close(b.idle)
+		b.idle = nil
 	}
 	if (err != nil && err != io.EOF) ||
 		(b.length >= 0 && (b.read > b.length || err == io.EOF && b.read < b.length)) {
-		b.bad = true
+		b.bad = b.bad || !b.done // or it failed because it was closed
 	}
-	return n, err
 }
 
 // Close waits for release if the body can still be sent by another attempt.
 func (b *attemptBody) Close() error {
 	b.mu.Lock()
 	b.closed = true
+	if b.reading && !b.lost && !b.released {
+		b.awaitReadLocked()
+	}
 	if b.reading { // and may wait for this
 		b.lost = true
 	}
@@ -151,18 +212,35 @@ func (b *attemptBody) Close() error {
 	return b.closeSource()
 }
 
+// awaitReadLocked waits for a moment for the Read that is under way. It lets go of
+// mu meanwhile.
+func (b *attemptBody) awaitReadLocked() {
+	if b.idle == nil {
+		b.idle = make(chan struct{})
+	}
+	idle := b.idle
+	b.mu.Unlock()
+	timer := time.NewTimer(closeGrace)
+	select {
+	case <-idle:
+	case <-timer.C:
+	}
+	timer.Stop()
+	b.mu.Lock()
+}
+
 // replayable is called with mu held.
 func (b *attemptBody) replayable() bool {
-	return b.read == 0 && !b.reading && !b.lost || b.keep > 0 && !b.lost && !b.reading
+	return !b.lost && !b.reading && (b.read == 0 || b.keep > 0)
 }
 
 // detach takes the source away, with what was read of it before it. It is nil if
-// that is not known, or may have been sent.
-func (b *attemptBody) detach(unsent bool) io.ReadCloser {
+// that is not known, or may have been processed.
+func (b *attemptBody) detach(unprocessed bool) io.ReadCloser {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	source := b.source
-	if source == nil || b.done || !b.replayable() || b.read > 0 && !unsent {
+	if source == nil || b.done || !b.replayable() || b.read > 0 && !unprocessed {
 		return nil
 	}
 	b.source = nil
@@ -177,6 +255,8 @@ func (b *attemptBody) detach(unsent bool) io.ReadCloser {
 func (b *attemptBody) release() {
 	b.mu.Lock()
 	b.released = true
+	b.kept = nil
+	b.lost = b.lost || b.read > 0
 	closed := b.closed
 	b.mu.Unlock()
 	if closed {
@@ -184,9 +264,27 @@ func (b *attemptBody) release() {
 	}
 }
 
+// discard closes the source, whoever may be reading it.
 func (b *attemptBody) discard() {
-	b.release()
-	b.Close() // nobody to tell
+	if b != nil {
+		b.closeSource() //nolint:errcheck // nobody to tell
+	}
+}
+
+// abort is discard for a caller that is not to wait. Some bodies, those of an
+// http.Server for one, wait in Close for a Read.
+func (b *attemptBody) abort() {
+	if b == nil {
+		return
+	}
+	b.mu.Lock()
+	reading := b.reading
+	b.mu.Unlock()
+	if reading {
+		go b.discard()
+		return
+	}
+	b.discard()
 }
 
 func (b *attemptBody) closeSource() error {

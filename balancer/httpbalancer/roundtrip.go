@@ -2,7 +2,6 @@ package httpbalancer
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/sidestep-lb/sidestep/balancer"
 	"github.com/sidestep-lb/sidestep/discovery"
+	"github.com/sidestep-lb/sidestep/health"
 )
 
 // A journey is a request with all its attempts.
@@ -24,8 +24,11 @@ type journey struct {
 	repeatable bool            // the request may be sent again though it was sent before
 
 	mu       sync.Mutex
-	request  balancer.Request // with the backends that were tried; guarded by mu
-	attempts int              // guarded by mu
+	request  balancer.Request    // with the backends that were tried; guarded by mu
+	attempts int                 // those that count; guarded by mu
+	begun    bool                // first is in use; guarded by mu
+	passed   []*balancer.Backend // those of request.Tried that were given up for another; guarded by mu
+	debts    int                 // how many attempts were given up for another that may not reach its backend; guarded by mu
 
 	first exchange                              // of most requests the only one
 	tried [defaultMaxAttempts]*balancer.Backend // room for request.Tried
@@ -34,6 +37,10 @@ type journey struct {
 // roundTrip sends a request that has entered the pool.
 func (p *pool) roundTrip(req *http.Request) (*http.Response, error) {
 	defer p.users.leave()
+	if gaveUp(req) { // nothing is sent for a caller that has given up
+		closeBody(req)
+		return nil, &requestError{err: causeOf(req)}
+	}
 	p.budget.Deposit()
 	if p.warmer != nil {
 		p.warmer.learn(laneOf(req))
@@ -57,11 +64,13 @@ func (p *pool) roundTrip(req *http.Request) (*http.Response, error) {
 
 // travel sends the request to one backend after the other until one answers.
 func (j *journey) travel(req *http.Request, body *requestBody, why balancer.Reason) (*http.Response, error) {
-	x, err := j.next(req, final)
+	picked, err := j.pick(req, final)
 	if err != nil {
 		body.discard()
 		return nil, &requestError{err: err}
 	}
+	x := j.take(picked)
+	var pace pacer
 	for {
 		if why != "" {
 			j.pool.balancer.Retried(why)
@@ -75,29 +84,25 @@ func (j *journey) travel(req *http.Request, body *requestBody, why balancer.Reas
 				j.pool.endpoints.Refresh()
 			}
 			x.fail(f)
-			again, closed := j.again(x, req, f, body)
+			again, end := j.again(x, req, f, body, &pace)
 			if again == nil {
 				body.discard()
-				return nil, cmp.Or[error](closed, &requestError{j.pool.target, x.endpoint(), err})
+				return nil, cmp.Or[error](end, &requestError{j.pool.target, x.endpoint(), plainError(err)})
 			}
 			x, why = again, f.reason()
 			continue
 		}
-		result := resultOf(&j.pool.transport.config, resp)
-		if result.RetryAfter > 0 {
-			x.backend.spare(result.RetryAfter)
-		}
-		x.pick.Answered(result)
+		j.judge(x, resp)
 		if !j.wants(resp) {
 			return j.arrive(x, resp, body), nil
 		}
-		again, _ := j.again(x, req, failed, body)
+		again, _ := j.again(x, req, unwanted, body, &pace)
 		if again == nil {
 			return j.arrive(x, resp, body), nil // better than nothing
 		}
 		x.answer(j.req, resp)
 		drain(resp)
-		x, why = again, failed.reason()
+		x, why = again, unwanted.reason()
 	}
 }
 
@@ -108,89 +113,175 @@ func statusOf(resp *http.Response) int {
 	return resp.StatusCode
 }
 
-// next returns an exchange with a backend that has not been tried yet. After an
-// innocent fate it may be one that was, if there is no other.
-func (j *journey) next(req *http.Request, last fate) (*exchange, error) {
-	j.mu.Lock()
-	r := j.request
-	j.mu.Unlock()
-	picked, err := j.pool.pick(req.Context(), r)
-	if err != nil && last.innocent() && !errors.Is(err, discovery.ErrClosed) {
-		r.Tried = nil
-		picked, err = j.pool.pick(req.Context(), r)
+// judge tells the backend's health what the headers of a response mean, if what
+// it means is not said by its end.
+func (j *journey) judge(x *exchange, resp *http.Response) {
+	config := &j.pool.transport.config
+	result := resultOf(config, resp)
+	if result.Outcome == health.Success {
+		rpc, known, late := x.rpcResult(config, j.req, resp)
+		switch {
+		case known:
+			result = rpc
+		case late != nil:
+			x.late = late
+			x.pick.Responding()
+			return
+		}
 	}
-	if err != nil {
-		return nil, err
+	if result.RetryAfter > 0 {
+		x.backend.spare(result.RetryAfter)
 	}
+	x.pick.Answered(result)
+}
+
+// take makes an attempt of a pick.
+func (j *journey) take(picked balancer.Pick) *exchange {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	x := &j.first
-	if j.attempts > 0 {
+	if j.begun {
 		x = new(exchange)
 	}
+	j.begun = true
 	j.attempts++
 	j.request.Tried = append(j.request.Tried, picked.Backend())
 	x.backend, x.pick = picked.Backend().Conn().(*backendConn), picked
-	return x, nil
+	return x
 }
 
-// send sends the request and gives the exchange up after Retry.TryTimeout, if
-// another backend may be asked then.
+// send sends the request. After Retry.TryTimeout another attempt takes the place
+// of this one, if there may be one then.
 func (j *journey) send(x *exchange, req *http.Request, body *requestBody) (*http.Response, error) {
 	limit := j.pool.transport.config.Retry.TryTimeout
 	if limit == 0 || !j.repeatable || !j.more() {
 		return x.send(req, body)
 	}
 	x.mayCancel(&req)
-	timer := time.AfterFunc(limit, func() { j.giveUp(x, req) })
-	resp, err := x.send(req, body)
-	timer.Stop()
-	if err == nil && !x.settle() {
-		resp.Body.Close() // its context has ended
-		return nil, context.Canceled
-	}
-	return resp, err
+	timer := time.AfterFunc(limit, func() { j.replace(x, req) })
+	defer timer.Stop()
+	return x.send(req, body)
 }
 
-// giveUp gives up an exchange that takes long, if another may take its place.
-func (j *journey) giveUp(x *exchange, req *http.Request) {
-	other, err := j.next(req, slow)
-	if err != nil {
-		return // there is nobody else
+// replace gives up an attempt that takes long, if another may take its place.
+// What is given up in vain costs nothing.
+func (j *journey) replace(x *exchange, req *http.Request) {
+	p := j.pool
+	if !p.users.enter() { // the request has ended
+		return
 	}
-	x.other.Store(other)
-	if !j.pool.budget.Withdraw(j.pool.now()) || !x.giveUp() {
-		other.end()
+	defer p.users.leave()
+	event := eventReplaceUnsent // which is for free
+	if !x.life.is(stateConnecting) {
+		if !x.life.is(stateSending) || !p.budget.Withdraw(p.now()) {
+			return
+		}
+		event = eventReplace
+	}
+	other, err := j.pick(req, slow)
+	if err == nil {
+		x.other = other
+		if _, ok := x.life.step(event); ok {
+			x.cancel()
+			return
+		}
+		undo(other)
+	}
+	if event == eventReplace {
+		p.budget.Refund()
 	}
 }
 
-// again returns the next exchange, if there may be one after an attempt with
-// this fate. The error is there if the Transport has been closed.
-func (j *journey) again(x *exchange, req *http.Request, f fate, body *requestBody) (*exchange, error) {
-	if f == slow { // which has been paid for
-		other := x.other.Load()
-		if gaveUp(req) || !body.rewind(j.req, false) {
-			other.end()
+// again returns the next attempt, if there may be one after one with this fate.
+// The error, if there is one, says more than the fate.
+func (j *journey) again(x *exchange, req *http.Request, f fate, body *requestBody, pace *pacer) (*exchange, error) {
+	if f == slow { // the next one has been picked, and paid for
+		j.passOver(x)
+		return j.follow(x.other, req, body, false)
+	}
+	if !f.counts(pace.refusals) || f == unsent && j.forgive() {
+		j.uncount()
+	}
+	if !j.more() || gaveUp(req) {
+		return nil, nil
+	}
+	paid := false
+	switch {
+	case f.unprocessed():
+		if err := pace.wait(req, j.pool.followed); err != nil && !errors.Is(err, errRefused) {
+			return nil, &requestError{err: err}
+		} else if err != nil {
 			return nil, nil
 		}
-		return other, nil
-	}
-	switch {
-	case !j.more(), gaveUp(req):
-		return nil, nil
 	case f.free():
-	case f != dropped && f != reset && f != broken && f != failed,
-		!isIdempotent(req), !j.pool.budget.Withdraw(j.pool.now()):
+	case f.repeatable() && isIdempotent(req) && j.pool.budget.Withdraw(j.pool.now()):
+		paid = true
+	default:
 		return nil, nil
 	}
-	if !body.rewind(j.req, f.free()) {
-		return nil, nil
+	picked, err := j.pick(req, f)
+	var next *exchange
+	if err == nil {
+		next, err = j.follow(picked, req, body, f.free())
 	}
-	other, err := j.next(req, f)
+	if next == nil && paid {
+		j.pool.budget.Refund()
+	}
 	if errors.Is(err, discovery.ErrClosed) {
 		return nil, &requestError{err: err}
 	}
-	return other, nil
+	return next, nil
+}
+
+// follow makes the next attempt of a pick, if the caller still wants one and the
+// body can be sent again.
+func (j *journey) follow(picked balancer.Pick, req *http.Request, body *requestBody, unprocessed bool) (*exchange, error) {
+	if gaveUp(req) {
+		undo(picked)
+		return nil, &requestError{err: causeOf(req)}
+	}
+	if !body.rewind(unprocessed) {
+		undo(picked)
+		return nil, nil
+	}
+	return j.take(picked), nil
+}
+
+// uncount takes back an attempt that does not count, unless there is to be no
+// other in any case.
+func (j *journey) uncount() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.pool.transport.config.Retry.MaxAttempts > 1 {
+		j.attempts--
+	}
+}
+
+// passOver notes that an attempt was given up. Its backend may yet be the only one
+// that works. The attempt does not count if nothing of it was sent.
+func (j *journey) passOver(x *exchange) {
+	sent := x.hasSent()
+	if !sent {
+		j.uncount()
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.passed = append(j.passed, x.pick.Backend())
+	if sent {
+		j.debts++
+	}
+}
+
+// forgive reports whether the attempt that has not reached its backend had taken the
+// place of another. The two count as one.
+func (j *journey) forgive() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.debts == 0 {
+		return false
+	}
+	j.debts--
+	return true
 }
 
 // more reports whether the request may be sent to another backend.
