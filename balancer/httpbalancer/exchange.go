@@ -239,6 +239,8 @@ func (x *exchange) fail(f fate) {
 	switch {
 	case f.waited() && !x.hasSent():
 		r = balancer.Result{}
+	case f.unreachable() && x.backend.backend != nil && !x.backend.backend.Reachable():
+		r.SameEvent = true // as others know that waited for the same connection
 	case f == broken && x.conn.http2: // one lost connection is one event, however many requests it had
 		r.SameEvent = x.conn.lost.Swap(true)
 	}
