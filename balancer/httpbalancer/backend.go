@@ -2,8 +2,10 @@ package httpbalancer
 
 import (
 	"context"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,14 +20,15 @@ import (
 type backendConn struct {
 	// Set at the start and read-only.
 	pool     *pool
-	backend  *balancer.Backend   // nil if the balancer does not know it, see All
 	endpoint *discovery.Endpoint // as it was at the start
-	revival  revival
-	prober   *prober // nil if there are no probes
+
+	first  membership
+	member atomic.Pointer[membership] // the latest; never nil
 
 	users   gate                 // exchanges in flight
 	main    atomic.Pointer[lane] // the first of lanes, as a rule the only one
-	leaving atomic.Bool          // Drain has been called
+	leaving atomic.Bool          // Drain has been called, and the endpoint has not returned
+	refuses atomic.Bool          // the latest attempt to connect failed
 	spared  atomic.Int64         // until when the backend asked to be left in peace, see spare
 
 	mu       sync.Mutex
@@ -35,21 +38,36 @@ type backendConn struct {
 	conns    int                // that are open or being made; guarded by mu
 	open     map[*wire]struct{} // guarded by mu
 	expiry   *time.Timer        // closes idle connections; nil if there are none; guarded by mu
-	deadline *time.Timer        // of draining; guarded by mu
+	deadline *time.Timer        // of draining; nil if there is none; guarded by mu
 
 	life context.Context // ends with close; nil until somebody asks; guarded by mu
 	end  context.CancelFunc
 }
 
+// A membership is what a backendConn has for as long as the balancer knows its
+// endpoint. An endpoint that leaves and returns in time has one after the other.
+type membership struct {
+	backend *balancer.Backend // nil if the balancer does not know it, see All
+	revival revival
+	prober  *prober // nil if there are no probes
+}
+
 func newBackendConn(p *pool, e *discovery.Endpoint, b *balancer.Backend) *backendConn {
-	c := &backendConn{pool: p, endpoint: e, backend: b}
-	c.revival.conn = c
+	c := &backendConn{pool: p, endpoint: e}
 	p.conns.Add(1)
-	if probe := p.transport.config.Probe; probe != nil && b != nil {
-		c.prober = &prober{conn: c, probe: probe}
-		c.prober.start()
-	}
+	c.join(&c.first, b)
 	return c
+}
+
+// join begins a membership.
+func (c *backendConn) join(m *membership, b *balancer.Backend) {
+	m.backend = b
+	m.revival.conn, m.revival.backend = c, b
+	c.member.Store(m)
+	if probe := c.pool.transport.config.Probe; probe != nil && b != nil {
+		m.prober = &prober{conn: c, backend: b, probe: probe}
+		m.prober.start()
+	}
 }
 
 // lane returns the connections for requests with this key.
@@ -79,65 +97,51 @@ func (c *backendConn) maker(key laneKey) *http.Transport {
 func (c *backendConn) leave() {
 	c.users.leave()
 	c.pool.users.leave()
-	if c.leaving.Load() && c.users.shut() {
-		c.close()
+	if c.leaving.Load() {
+		c.closeUnused()
 	}
 }
 
-// Drain implements balancer.Conn. Idle connections close at once, the others
-// when their last exchange has ended, or when the DrainTimeout has passed.
-func (c *backendConn) Drain() {
-	c.revival.stop()
-	if c.prober != nil {
-		c.prober.stop()
-	}
-	c.mu.Lock()
-	c.deadline = time.AfterFunc(c.pool.transport.config.DrainTimeout, c.close)
-	c.mu.Unlock()
-	c.leaving.Store(true)
-	c.closeIdle()
-	if c.users.shut() {
-		c.close()
-	}
+// closeUnused ends a backendConn that has left and has nothing in flight.
+func (c *backendConn) closeUnused() {
+	c.closeIf(func() bool { return c.leaving.Load() && c.users.shut() })
 }
 
-// close closes all connections, used or not, and makes no new ones. Those in use
-// that the base's DialTLSContext made are net/http's alone, and close when their
-// exchange ends.
-func (c *backendConn) close() {
+// closeIf closes all connections, used or not, and makes no new ones, if may, which
+// is called with mu held, says so.
+func (c *backendConn) closeIf(may func() bool) {
 	c.mu.Lock()
-	if c.closed {
+	if c.closed || !may() {
 		c.mu.Unlock()
 		return
 	}
 	c.closed = true
-	if c.deadline != nil {
-		c.deadline.Stop()
-	}
+	c.stopDeadlineLocked()
 	if c.expiry != nil {
 		c.expiry.Stop()
 	}
 	if c.end != nil {
 		c.end()
 	}
-	var clients []*conn
+	var unused []*conn
 	for _, l := range c.lanes {
-		clients = append(clients, l.shared...)
-		clients = append(clients, l.idle...)
+		unused = append(unused, slices.DeleteFunc(slices.Clone(l.shared), func(c *conn) bool { return !c.users.shut() })...)
+		unused = append(unused, l.idle...)
 		l.shared, l.idle = nil, nil
 		for l.grant(grant{err: errLeft}) {
 		}
 	}
-	open := c.open
-	c.open = nil
+	open := maps.Clone(c.open)
 	c.mu.Unlock()
 
-	for _, client := range clients {
-		client.close()
+	for _, conn := range unused {
+		delete(open, conn.wire)
+		conn.close()
 	}
 	for w := range open {
-		w.Conn.Close() // it is being given up
+		w.cutOff()
 	}
+	c.pool.departures.remove(c)
 	c.pool.conns.Done()
 }
 
@@ -163,15 +167,6 @@ func (c *backendConn) begin() bool {
 		c.pool.conns.Add(1)
 	}
 	return !c.closed
-}
-
-// reach makes a connection that nobody uses, to see whether that works.
-func (c *backendConn) reach(ctx context.Context) error {
-	conn, err := c.dial(ctx, c.pool.transport.makers.dial, "tcp")
-	if err == nil {
-		conn.Close() // it has told what it was made for
-	}
-	return err
 }
 
 // dial connects to the backend, by its other address if it cannot be reached by
@@ -206,7 +201,7 @@ func (c *backendConn) track(w *wire) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		w.Conn.Close() // it has not been used
+		w.raw.Close() // it has not been used
 		w.closed = true
 		return errLeft
 	}
@@ -223,8 +218,8 @@ func (c *backendConn) forget(w *wire) {
 	defer c.mu.Unlock()
 	delete(c.open, w)
 	w.closed = true
-	if w.conn != nil {
-		c.remove(w.conn)
+	if conn := w.conn.Load(); conn != nil {
+		c.remove(conn)
 	}
 }
 

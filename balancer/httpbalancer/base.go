@@ -1,6 +1,8 @@
 package httpbalancer
 
 import (
+	"cmp"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"slices"
@@ -10,18 +12,22 @@ import (
 )
 
 // dialer connects to pods, which are near: one that does not accept within two
-// seconds is better replaced by another one.
+// seconds is better replaced by another one. Its probes find out within 16 s that
+// a pod is gone without a word, on a connection where everything that was sent has
+// been acknowledged.
 var dialer = net.Dialer{
 	Timeout:         2 * time.Second,
-	KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3},
+	KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 2 * time.Second, Count: 3},
 }
 
-const (
-	// HTTP/2 would go on using a dead connection until TCP gives up, which
-	// takes up to 15 minutes (go.dev/issue/39750).
-	pingAfter   = 15 * time.Second
-	pingTimeout = 5 * time.Second
-)
+// userTimeout is for HTTP/2 connections on which something has not been
+// acknowledged: TCP would go on for up to 15 minutes (go.dev/issue/39750). It is
+// just below what the probes take (RFC 5482, RFC 9293, section 3.8.4). It also ends a
+// connection whose peer has read nothing for so long, which over HTTP/1 is how a
+// server slows an upload down, so HTTP/1 goes without. HTTP/2 pings would find out
+// more, and are left to the user (HTTP2Config.SendPingTimeout): servers may close
+// connections for them, as gRPC's do for more than one in five minutes.
+const userTimeout = 15 * time.Second
 
 // defaultBase returns a Transport like http.DefaultTransport, even where a
 // program has replaced that by something else.
@@ -32,14 +38,16 @@ func defaultBase() *http.Transport {
 	return &http.Transport{Proxy: http.ProxyFromEnvironment, IdleConnTimeout: 90 * time.Second, TLSHandshakeTimeout: 10 * time.Second}
 }
 
-// makers are the http.Transports that make the connections to all backends. None
-// of them sends a request or keeps a connection itself.
+// makers make the connections to all backends. None of the http.Transports sends a
+// request or keeps a connection itself.
 type makers struct {
-	dial  dialFunc        // connects by TCP
-	plain *http.Transport // speaks what the base does
-	http1 *http.Transport // HTTP/1 alone
-	h2c   *http.Transport // HTTP/2 without TLS
-	fixed bool            // by the Config, whatever an endpoint declares
+	dial      dialFunc        // connects by TCP
+	dialTLS   dialFunc        // does so and shakes hands, as the user has it; may be nil
+	handshake time.Duration   // how long TLS may take, and then the SETTINGS of HTTP/2
+	plain     *http.Transport // speaks what the base does
+	http1     *http.Transport // HTTP/1 alone
+	h2c       *http.Transport // HTTP/2 without TLS
+	fixed     bool            // by the Config, whatever an endpoint declares
 }
 
 func newMakers(config *Config, base *http.Transport) makers {
@@ -47,11 +55,12 @@ func newMakers(config *Config, base *http.Transport) makers {
 	if config.Base == nil || template.DialContext == nil {
 		template.DialContext = dialer.DialContext
 	}
-	m := makers{dial: template.DialContext, plain: template, fixed: config.Protocols != nil}
-	template.DialContext = viaCall(m.dial, true)
-	if dialTLS := template.DialTLSContext; dialTLS != nil {
-		template.DialTLSContext = viaCall(dialTLS, false)
+	m := makers{
+		dial: template.DialContext, dialTLS: template.DialTLSContext, fixed: config.Protocols != nil,
+		handshake: cmp.Or(template.TLSHandshakeTimeout, defaultHandshakeTimeout),
 	}
+	template.DialContext = wireFrom
+	m.plain = template
 	var http1, h2c http.Protocols
 	http1.SetHTTP1(true)
 	h2c.SetUnencryptedHTTP2(true)
@@ -60,6 +69,7 @@ func newMakers(config *Config, base *http.Transport) makers {
 	if m.fixed {
 		m.plain = speaking(template, config.Protocols)
 	}
+	m.plain.Clone() // has net/http write into TLSClientConfig which protocols it offers
 	return m
 }
 
@@ -76,6 +86,7 @@ func speaking(t *http.Transport, protocols *http.Protocols) *http.Transport {
 // appProtocolH2C is how a Service declares HTTP/2 without TLS (KEP-3726).
 const appProtocolH2C = "kubernetes.io/h2c"
 
+// of returns the http.Transport that says which protocols are spoken.
 func (m *makers) of(key laneKey, e *discovery.Endpoint) *http.Transport {
 	switch {
 	case key.http1:
@@ -87,6 +98,31 @@ func (m *makers) of(key laneKey, e *discovery.Endpoint) *http.Transport {
 	}
 }
 
+// A carrier is what sends requests over a connection that is there.
+type carrier struct {
+	*http.Transport
+	http2 bool
+}
+
+// carrierOf returns the one for a connection on which TLS, if it is spoken, has
+// agreed on a protocol.
+func (m *makers) carrierOf(t *http.Transport, state *tls.ConnectionState) carrier {
+	http2 := onlyH2C(t)
+	if state != nil {
+		http2 = state.NegotiatedProtocol == "h2"
+	}
+	if http2 {
+		return carrier{m.h2c, true}
+	}
+	return carrier{m.http1, false}
+}
+
+// onlyH2C reports whether HTTP/2 is spoken without TLS. net/http does so where it
+// may not speak HTTP/1.
+func onlyH2C(t *http.Transport) bool {
+	return t.Protocols != nil && t.Protocols.UnencryptedHTTP2() && !t.Protocols.HTTP1()
+}
+
 // mayMultiplex reports whether a connection could turn out to be HTTP/2.
 func (m *makers) mayMultiplex(key laneKey, e *discovery.Endpoint) bool {
 	t := m.of(key, e)
@@ -94,7 +130,7 @@ func (m *makers) mayMultiplex(key laneKey, e *discovery.Endpoint) bool {
 	case t.Protocols == nil:
 		return key.host != "" && t.ForceAttemptHTTP2
 	case key.host == "":
-		return t.Protocols.UnencryptedHTTP2() && !t.Protocols.HTTP1()
+		return onlyH2C(t)
 	default:
 		return t.Protocols.HTTP2()
 	}
@@ -115,14 +151,5 @@ func backendTemplate(base *http.Transport) *http.Transport {
 	// These are kept by limits. With its own for connections, net/http panics when a
 	// ClientConn closes that it has not counted.
 	t.MaxIdleConnsPerHost, t.MaxConnsPerHost = 0, 0
-	if t.HTTP2 == nil {
-		t.HTTP2 = &http.HTTP2Config{}
-	}
-	if t.HTTP2.SendPingTimeout == 0 {
-		t.HTTP2.SendPingTimeout = pingAfter
-	}
-	if t.HTTP2.PingTimeout == 0 {
-		t.HTTP2.PingTimeout = pingTimeout
-	}
 	return t
 }

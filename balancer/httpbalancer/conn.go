@@ -1,7 +1,6 @@
 package httpbalancer
 
 import (
-	"net"
 	"net/http"
 	"net/http/httptrace"
 	"sync/atomic"
@@ -15,28 +14,27 @@ import (
 // ClientConn closes its wire with locks of its own held, and the wire wants mu.
 type conn struct {
 	// Set at the start and read-only.
-	client *http.ClientConn
-	lane   *lane
-	wire   *wire // nil if the base's DialTLSContext made the connection
-	http2  bool
-	retire time.Time // when it gets no new requests any more; zero if never
+	client  *http.ClientConn
+	lane    *lane
+	wire    *wire
+	http2   bool
+	streams int       // how many requests the server allows at a time, when the connection is new
+	retire  time.Time // when it gets no new requests any more; zero if never
 
-	users gate        // exchanges that use it
-	used  atomic.Bool // by an exchange, once
-	lost  atomic.Bool // its end has been held against the backend
+	users gate         // exchanges that use it
+	taken atomic.Bool  // by an exchange, once
+	used  atomic.Bool  // by an exchange that has ended, once
+	rest  atomic.Int64 // since when nobody uses it, if it is HTTP/2; in nanoseconds of the pool's time
+	kept  atomic.Int64 // for how long the server leaves it open after a response, in nanoseconds, and one more; 0 if it has not said; see keepAlive
+	lost  atomic.Bool  // its end has been held against the backend
 
 	// Guarded by the backendConn's mu.
-	idle time.Time // since when it waits in lane.idle
+	idle time.Time // since when it waits in lane.idle; zero if it does not come from there
 	gone bool      // it is closed
 }
 
-// http2Streams is how many requests an HTTP/2 connection takes at least, for all
-// net/http knows, before the server has said how many. It is how the two
-// versions are told apart: HTTP/1 has room for one.
-const http2Streams = 2
-
 func newConn(client *http.ClientConn, l *lane, w *wire) *conn {
-	c := &conn{client: client, lane: l, wire: w, http2: client.Available() >= http2Streams}
+	c := &conn{client: client, lane: l, wire: w, http2: w.over.http2}
 	if age := l.owner.pool.transport.limits.age(); age > 0 {
 		c.retire = time.Now().Add(age)
 	}
@@ -44,32 +42,56 @@ func newConn(client *http.ClientConn, l *lane, w *wire) *conn {
 }
 
 // acquire reports whether the caller may send a request on the connection, which
-// it has to release then.
-func (c *conn) acquire() bool {
-	if !c.users.enter() {
-		return false
+// it has to release then. With wait, the request may have to wait in net/http for
+// the end of another one.
+func (c *conn) acquire(wait bool) bool {
+	n := c.users.inside.Add(1)
+	if n > 0 && c.takes(n, wait) {
+		return true
 	}
-	// On a connection in use, net/http is told of its end by what it reads.
-	if !c.http2 && c.old() {
-		c.users.leave()
-		return false
+	c.users.leave()
+	if n > 1 && c.http2 {
+		c.lane.notify() // who looked in the meantime has counted one too many
 	}
-	if alone := !c.http2 || c.users.inside.Load() == 1; alone && c.used.Load() && c.wire.hungUp() || !c.reserve() {
-		c.users.leave()
-		return false
-	}
-	return true
+	return false
 }
 
-// reserve reports whether there is room for a request. On HTTP/2 more may take it
-// than there is room for, and then wait in net/http. To make them reserve it
-// there is worse: if the server's settings come later and allow for less than was
-// reserved, all wait for ever.
-func (c *conn) reserve() bool {
-	if c.http2 {
-		return c.client.Available() > 0
+// takes reports whether the connection takes the request of the nth of its present
+// users.
+func (c *conn) takes(n int64, wait bool) bool {
+	switch {
+	case c.http2 && n == 1 && c.used.Load() && c.wire.hungUp(): // in use, net/http is told by what it reads
+		c.lane.retract(c)
+		return false
+	case c.http2:
+		return c.hasRoom(n, wait)
+	case c.old(), c.closing(), c.used.Load() && c.wire.hungUp():
+		return false
+	default:
+		return c.client.Reserve() == nil
 	}
-	return c.client.Reserve() == nil
+}
+
+// hasRoom reports whether an HTTP/2 connection with n users, of which the caller is
+// one, has room for its request. Those that net/http does not know of yet count as
+// well, or a burst would queue on one connection though there may be others.
+//
+// To reserve the room in net/http is worse: if the server comes to allow for less
+// than was reserved, all wait for ever.
+func (c *conn) hasRoom(n int64, wait bool) bool {
+	available := int64(c.client.Available())
+	return available > 0 && (wait || available >= n-int64(c.client.InFlight()))
+}
+
+// ended reports whether a connection takes no more requests.
+func (c *conn) ended() bool {
+	return c.client.Err() != nil || c.http2 && c.client.Available() == 0 && c.client.InFlight() == 0
+}
+
+// useless reports whether nobody uses an HTTP/2 connection and nobody can, as after
+// GOAWAY.
+func (c *conn) useless() bool {
+	return c.users.inside.Load() == 0 && c.ended()
 }
 
 // release ends what acquire began. An HTTP/1 connection goes back to its lane if
@@ -78,12 +100,34 @@ func (c *conn) release() {
 	if !c.used.Load() {
 		c.used.Store(true)
 	}
+	if c.http2 {
+		c.releaseStream()
+		return
+	}
 	c.users.leave()
-	switch {
-	case !c.http2 && (c.client.Available() == 0 || c.old() || !c.lane.put(c)):
+	if c.client.Available() == 0 || c.old() || c.closing() || !c.lane.put(c) {
 		c.close()
-	case c.http2 && (c.old() || c.lane.owner.leaving.Load()):
+	}
+}
+
+// releaseStream is release over HTTP/2.
+func (c *conn) releaseStream() {
+	c.rest.Store(c.lane.owner.pool.now())
+	last := c.users.inside.Add(-1) == 0
+	switch {
+	case c.old():
 		c.lane.drop(c)
+	case last && (c.lane.owner.leaving.Load() || c.useless()):
+		c.closeUnused()
+	default:
+		c.lane.notify()
+	}
+}
+
+// closeUnused closes the connection if nobody uses it.
+func (c *conn) closeUnused() {
+	if c.users.shut() {
+		c.close()
 	}
 }
 
@@ -96,44 +140,48 @@ func (c *conn) close() {
 // old reports whether the connection has reached its maximum age.
 func (c *conn) old() bool { return !c.retire.IsZero() && !time.Now().Before(c.retire) }
 
-// sent returns how many bytes have been written to the backend.
-func (c *conn) sent() int64 {
-	if c.wire == nil {
-		return -1
-	}
-	return c.wire.written.Load()
-}
+// sent returns how many bytes of requests have been written to the backend.
+func (c *conn) sent() int64 { return c.wire.written.Load() }
 
 // received returns how many bytes have come from the backend.
-func (c *conn) received() int64 {
-	if c.wire == nil {
-		return -1
+func (c *conn) received() int64 { return c.wire.read.Load() }
+
+// roundTrip sends a request over the connection.
+func (c *conn) roundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := c.client.RoundTrip(req)
+	if err != nil {
+		return nil, err
 	}
-	return c.wire.read.Load()
+	resp.TLS = c.wire.tls
+	if !c.http2 {
+		c.keepAlive(resp.Header)
+	}
+	return resp, nil
 }
 
 // tell says to the caller's trace which connection its request got.
 func (c *conn) tell(trace *httptrace.ClientTrace) {
+	reused := c.taken.Load()
+	if !reused {
+		reused = c.taken.Swap(true)
+	}
 	if trace == nil || trace.GotConn == nil {
 		return
 	}
-	c.lane.owner.mu.Lock()
-	idle := c.idle
-	c.lane.owner.mu.Unlock()
-	info := httptrace.GotConnInfo{Reused: c.used.Load()}
-	if !idle.IsZero() {
-		info.WasIdle, info.IdleTime = true, time.Since(idle)
-	}
-	if c.wire != nil {
-		info.Conn = c.wire
-	} else {
-		info.Conn = unknownConn{}
+	info := httptrace.GotConnInfo{Conn: c.wire.Conn, Reused: reused}
+	switch {
+	case !reused:
+	case c.http2:
+		if info.WasIdle = c.users.inside.Load() == 1; info.WasIdle {
+			info.IdleTime = time.Duration(c.lane.owner.pool.now() - c.rest.Load())
+		}
+	default:
+		c.lane.owner.mu.Lock()
+		idle := c.idle
+		c.lane.owner.mu.Unlock()
+		if info.WasIdle = !idle.IsZero(); info.WasIdle {
+			info.IdleTime = time.Since(idle)
+		}
 	}
 	trace.GotConn(info)
 }
-
-// An unknownConn stands for a connection that only net/http knows.
-type unknownConn struct{ net.Conn }
-
-func (unknownConn) LocalAddr() net.Addr  { return &net.TCPAddr{} }
-func (unknownConn) RemoteAddr() net.Addr { return &net.TCPAddr{} }

@@ -2,6 +2,7 @@ package httpbalancer
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -21,15 +22,34 @@ func (e *dialError) Unwrap() error { return e.err }
 // connection that nobody waits for any more when it is there is kept: the next
 // request needs it. It is called with mu held.
 func (l *lane) dial(ctx context.Context) {
-	wanted := len(l.waiting)
-	if l.single {
-		wanted = min(wanted, 1)
-	}
+	wanted := l.wanted()
 	for l.dials < wanted && l.owner.mayConnect() {
 		l.start(ctx)
 	}
 	if l.dials < wanted {
 		l.owner.makeRoom(l)
+	}
+}
+
+// wanted returns how many connections those who wait need. It is called with mu
+// held.
+func (l *lane) wanted() int {
+	if !l.single {
+		return len(l.waiting)
+	}
+	return (len(l.waiting) + l.share() - 1) / l.share()
+}
+
+// share returns how many of those who wait one connection is for. It is called
+// with mu held.
+func (l *lane) share() int {
+	switch {
+	case !l.single:
+		return 1
+	case l.streams == 0: // which is to be found out
+		return max(len(l.waiting), 1)
+	default:
+		return l.streams
 	}
 }
 
@@ -47,14 +67,17 @@ func (l *lane) start(ctx context.Context) {
 
 // dialled hands on what came of a dial.
 func (l *lane) dialled(ctx context.Context, c *conn, err error) {
+	l.owner.refuses.Store(err != nil)
 	l.owner.mu.Lock()
 	l.dials--
 	kept := err == nil && l.add(c)
 	if err != nil {
 		l.owner.conns--
 		// Those who wait for one connection together have waited for this one.
-		for more := true; more; {
-			more = l.grant(grant{err: &dialError{err}}) && l.single
+		for range l.share() {
+			if !l.grant(grant{err: &dialError{err}}) {
+				break
+			}
 		}
 	}
 	l.dial(ctx)
@@ -68,11 +91,9 @@ func (l *lane) dialled(ctx context.Context, c *conn, err error) {
 // add takes a new connection, and reports whether it did. It is called with mu
 // held.
 func (l *lane) add(c *conn) bool {
-	l.single = c.http2
-	if c.wire != nil {
-		c.wire.conn = c
-	}
-	if c.wire != nil && c.wire.closed {
+	l.single, l.streams = c.http2, c.streams
+	c.wire.conn.Store(c)
+	if c.wire.closed {
 		// A request has to learn that, or it would have another made, which
 		// might be closed at once, too.
 		granted := l.grant(grant{conn: c})
@@ -92,52 +113,64 @@ func (l *lane) add(c *conn) bool {
 	return true
 }
 
-// connect makes a connection to the backend.
+// connect makes a connection to the backend that is ready for requests: TLS has
+// shaken hands, and of HTTP/2 the server's SETTINGS are known.
 func (l *lane) connect(ctx context.Context) (*conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(l.owner.lifetime(), cancel)()
-	made := &call{conn: l.owner}
-	scheme, address := l.key.address()
-	client, err := l.owner.maker(l.key).NewClientConn(made.in(ctx), scheme, address)
+	w, err := l.wire(ctx)
 	if err != nil {
-		if made.wire != nil {
-			made.wire.Close() // net/http has, as a rule
-		}
 		return nil, err
 	}
-	c := newConn(client, l, made.wire)
-	if c.http2 || c.wire == nil {
-		client.SetStateHook(l.changed(c))
+	client, err := w.over.NewClientConn(context.WithValue(ctx, wireInContext{}, w), "http", "pod:80")
+	if err != nil {
+		w.Close() // net/http has, as a rule
+		return nil, err
+	}
+	c := newConn(client, l, w)
+	if c.http2 {
+		client.SetStateHook(l.changed)
+		if err := c.settled(ctx, l.owner.pool.transport.makers.handshake); err != nil {
+			client.Close()
+			return nil, err
+		}
 	}
 	return c, nil
 }
 
+// wire makes the network connection, which the backendConn knows from then on.
+func (l *lane) wire(ctx context.Context) (*wire, error) {
+	m := &l.owner.pool.transport.makers
+	var conn net.Conn
+	var state *tls.ConnectionState
+	var err error
+	if l.key.host != "" {
+		conn, state, err = l.dialTLS(ctx)
+	} else {
+		conn, err = l.owner.dial(ctx, m.dial, "tcp")
+	}
+	if err != nil {
+		return nil, err
+	}
+	over := m.carrierOf(l.owner.maker(l.key), state)
+	if over.http2 && l.key.http1 {
+		conn.Close()
+		return nil, errNegotiatedHTTP2
+	}
+	w := newWire(conn, l.owner, state, over)
+	return w, l.owner.track(w)
+}
+
 // changed is told by net/http of each request that ends on an HTTP/2 connection,
 // of more room, and of the end.
-func (l *lane) changed(c *conn) func(*http.ClientConn) {
-	return func(client *http.ClientConn) {
-		switch {
-		case client.Err() == nil:
-			l.notify()
-		case c.wire == nil: // which tells nobody when it is closed
-			l.owner.lost(c)
-		}
-	}
-}
+func (l *lane) changed(*http.ClientConn) { l.notify() }
 
 type dialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// viaCall returns a dial function for an http.Transport that reaches the backend
-// that the context names, whatever the address.
-func viaCall(dial dialFunc, tracked bool) dialFunc {
-	return func(ctx context.Context, network, _ string) (net.Conn, error) {
-		made := callFrom(ctx)
-		c, err := made.conn.dial(ctx, dial, network)
-		if err != nil || !tracked {
-			return c, err // http.Transport wants to see the *tls.Conn
-		}
-		made.wire = newWire(c, made.conn)
-		return made.wire, made.conn.track(made.wire)
-	}
+type wireInContext struct{}
+
+// wireFrom is the dial function of all http.Transports: the connection is there.
+func wireFrom(ctx context.Context, _, _ string) (net.Conn, error) {
+	return ctx.Value(wireInContext{}).(*wire), nil
 }

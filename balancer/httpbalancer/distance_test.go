@@ -156,4 +156,3 @@ func TestPostsOnTheirWayToAPodThatShutsDownAreServedByAnother(t *testing.T) {
 		})
 	}
 }
-

@@ -80,7 +80,7 @@ func (x *exchange) roundTrip(req *http.Request, body *requestBody) (*http.Respon
 		x.pick.Sent()
 	}
 	own := x.ownRequest(req, body)
-	resp, err := c.client.RoundTrip(own)
+	resp, err := c.roundTrip(own)
 	if err != nil && gaveUp(req) {
 		err = causeOf(req)
 	}
@@ -162,7 +162,7 @@ func (x *exchange) ignoreCaller() {
 // hasSent reports whether anything of the request may have left. On HTTP/2 it
 // may be another one's.
 func (x *exchange) hasSent() bool {
-	return x.conn != nil && (x.conn.wire == nil || x.conn.sent() != x.sent)
+	return x.conn != nil && x.conn.sent() != x.sent
 }
 
 // mayCancel replaces the request by one that the exchange can cancel.
@@ -174,7 +174,7 @@ func (x *exchange) mayCancel(req **http.Request) {
 
 // endpoint returns what discovery said last about the backend.
 func (x *exchange) endpoint() *discovery.Endpoint {
-	if b := x.backend.backend; b != nil {
+	if b := x.backend.member.Load().backend; b != nil {
 		return b.Endpoint()
 	}
 	return x.backend.endpoint
@@ -239,7 +239,7 @@ func (x *exchange) fail(f fate) {
 	switch {
 	case f.waited() && !x.hasSent():
 		r = balancer.Result{}
-	case f.unreachable() && x.backend.backend != nil && !x.backend.backend.Reachable():
+	case f.unreachable() && x.pick.Backend() != nil && !x.pick.Backend().Reachable():
 		r.SameEvent = true // as others know that waited for the same connection
 	case f == broken && x.conn.http2: // one lost connection is one event, however many requests it had
 		r.SameEvent = x.conn.lost.Swap(true)

@@ -143,7 +143,7 @@ func (x *exchange) fate(req *http.Request, body *requestBody, err error) fate {
 func (x *exchange) fateOnWire(err error) fate {
 	untouched := !x.hasSent()
 	// An HTTP/2 connection says things of its own, which are no sign.
-	idle := untouched || x.conn.http2 || x.conn.wire == nil
+	idle := untouched || x.conn.http2
 	switch {
 	case idle && x.conn.client.Err() == nil && !isNetwork(err) && !isStreamError(err) && !isTimeout(err):
 		return final // the connection is well, so it is the request that net/http refuses to send
@@ -155,7 +155,7 @@ func (x *exchange) fateOnWire(err error) fate {
 		return late
 	case isStreamError(err):
 		return reset
-	case !x.conn.http2 && x.conn.lane.key.host == "" && x.conn.received() != x.received: // with TLS that may be no answer
+	case !x.conn.http2 && x.conn.received() != x.received:
 		return garbled
 	case !x.conn.http2 && x.reused:
 		return dropped

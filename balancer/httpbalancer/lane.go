@@ -1,6 +1,7 @@
 package httpbalancer
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -36,6 +38,9 @@ type lane struct {
 	waiting []*waiter // requests, in their order
 	dials   int       // under way
 	single  bool      // one connection is enough for many requests, for all that is known
+	streams int       // how many one is enough for, if it is HTTP/2; 0 as long as that is not known
+
+	queued atomic.Int64 // requests that wait, or are about to
 }
 
 // A laneKey says what kind of connection a request needs.
@@ -79,15 +84,6 @@ func hostPort(u *url.URL) string {
 	return net.JoinHostPort(u.Hostname(), "80")
 }
 
-// address is what http.Transport is told to connect to. For TLS it has the name
-// that the certificate is for. The dial function goes elsewhere.
-func (k laneKey) address() (scheme, hostPort string) {
-	if k.host != "" {
-		return "https", k.host
-	}
-	return "http", "pod:80"
-}
-
 // A waiter is a request that waits for a connection.
 type waiter struct {
 	granted chan grant // holds one
@@ -108,45 +104,47 @@ func (l *lane) get(req *http.Request) (*conn, error) {
 		trace.GetConn(hostPort(req.URL))
 	}
 	for {
-		c, w, err := l.find(ctx)
-		if w != nil {
-			c, err = l.wait(ctx, cancel, w)
+		f, err := l.find(ctx)
+		c := f.conn
+		if f.place != nil {
+			c, err = l.wait(ctx, cancel, f.place)
 		}
 		switch {
 		case err != nil:
 			return nil, err
 		case c == nil:
-		case c.acquire():
+		case c.acquire(f.wait):
 			c.tell(trace)
 			return c, nil
-		case c.client.Err() != nil && w != nil && !c.used.Load():
-			c.close()
-			return nil, &dialError{fmt.Errorf("the connection was closed at once: %w", c.client.Err())}
+		case f.place != nil && !c.used.Load() && c.ended():
+			err := c.client.Err()
+			c.closeUnused()
+			return nil, &dialError{fmt.Errorf("the connection was closed at once: %w", cmp.Or(err, errNoStreams))}
 		case !c.http2:
-			c.close() // the backend has closed it
+			c.close() // the backend has closed it, or is about to
 		}
 	}
 }
 
+// A found is what there is for a request.
+type found struct {
+	conn  *conn
+	wait  bool    // the request may have to wait for another one on the connection
+	place *waiter // in the queue, if there is no connection
+}
+
 // find returns a connection that may have room, or a place in the queue.
-func (l *lane) find(ctx context.Context) (*conn, *waiter, error) {
+func (l *lane) find(ctx context.Context) (found, error) {
+	if f, _, err := l.look(); f.conn != nil || err != nil {
+		return f, err
+	}
+	l.queued.Add(1) // from here on, room is announced
 	for {
-		l.owner.mu.Lock()
-		if c, err := l.pop(); c != nil || err != nil {
-			l.owner.mu.Unlock()
-			return c, nil, err
+		f, changes, err := l.look()
+		if f.conn != nil || err != nil {
+			l.queued.Add(-1)
+			return f, err
 		}
-		shared, changes := l.shared, l.changes
-		l.owner.mu.Unlock()
-
-		for _, c := range shared {
-			if c.old() {
-				l.drop(c)
-			} else if c.client.Available() > 0 {
-				return c, nil, nil
-			}
-		}
-
 		l.owner.mu.Lock()
 		if l.changes != changes || len(l.idle) > 0 || l.owner.closed {
 			l.owner.mu.Unlock()
@@ -156,8 +154,42 @@ func (l *lane) find(ctx context.Context) (*conn, *waiter, error) {
 		l.waiting = append(l.waiting, w)
 		l.dial(ctx)
 		l.owner.mu.Unlock()
-		return nil, w, nil
+		return found{place: w}, nil
 	}
+}
+
+// look returns a connection that may have room, if there is one. If not, and
+// changes is still the same, there has been none since.
+func (l *lane) look() (f found, changes uint64, err error) {
+	l.owner.mu.Lock()
+	if c, err := l.pop(); c != nil || err != nil {
+		l.owner.mu.Unlock()
+		return found{conn: c}, 0, err
+	}
+	shared, changes, full := l.shared, l.changes, !l.owner.mayConnect()
+	l.owner.mu.Unlock()
+	for _, c := range shared {
+		switch {
+		case c.old():
+			l.drop(c)
+		case c.hasRoom(c.users.inside.Load()+1, false):
+			return found{conn: c}, 0, nil
+		case c.useless():
+			c.closeUnused()
+		}
+	}
+	if !full {
+		return found{}, changes, nil
+	}
+	for _, c := range shared { // as there may not be another
+		if c.hasRoom(0, true) {
+			return found{conn: c, wait: true}, 0, nil
+		}
+		// Requests that were given up take up room until the server is heard of
+		// again, which may be never.
+		c.closeUnused()
+	}
+	return found{}, changes, nil
 }
 
 // pop returns an idle connection, if there is one. It is called with mu held.
@@ -177,6 +209,7 @@ func (l *lane) pop() (*conn, error) {
 
 // wait returns what the waiter is granted.
 func (l *lane) wait(ctx context.Context, cancel <-chan struct{}, w *waiter) (*conn, error) {
+	defer l.queued.Add(-1)
 	var err error
 	select {
 	case g := <-w.granted:
@@ -223,7 +256,7 @@ func (l *lane) keep(c *conn) bool {
 	switch {
 	case l.owner.closed, c.gone:
 		return false
-	case l.grant(grant{conn: c}):
+	case l.grantIdle(c):
 		return true // a request in flight may wait though the backend is leaving
 	case l.owner.leaving.Load():
 		return false
@@ -235,6 +268,13 @@ func (l *lane) keep(c *conn) bool {
 	l.idle = append(l.idle, c)
 	l.owner.expireLater()
 	return true
+}
+
+// grantIdle gives an HTTP/1 connection to the first in the queue. It is called with
+// mu held.
+func (l *lane) grantIdle(c *conn) bool {
+	c.idle = time.Time{} // it does not wait
+	return l.grant(grant{conn: c})
 }
 
 // grant gives g to the first in the queue. It is called with mu held.
@@ -250,6 +290,9 @@ func (l *lane) grant(g grant) bool {
 
 // notify makes those look again who wait. There may be more room.
 func (l *lane) notify() {
+	if l.queued.Load() == 0 {
+		return
+	}
 	l.owner.mu.Lock()
 	defer l.owner.mu.Unlock()
 	l.wake()
@@ -270,6 +313,14 @@ func (l *lane) drop(c *conn) {
 	if c.users.shut() {
 		c.close()
 	}
+}
+
+// retract makes an HTTP/2 connection get no new requests, which net/http is about to
+// close.
+func (l *lane) retract(c *conn) {
+	l.owner.mu.Lock()
+	defer l.owner.mu.Unlock()
+	l.remove(c)
 }
 
 // remove is called with mu held.

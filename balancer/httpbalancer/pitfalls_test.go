@@ -21,7 +21,7 @@ import (
 //	 2 Host and :authority                 TestTheHostHeaderIsTheServices and the one after it
 //	 3 TLS names                           TestTheTLSServerNameIsTheServices, TestConnectionsOfOneNameAreNotUsedForAnother
 //	 4 HTTP/2 and connection limits        TestALimitOfConnectionsDoesNotHangWhenStreamsAreUsedUp, TestEachPodGetsAnEqualShare
-//	 5 dead connections                    TestAnHTTP2ConnectionThatFallsSilentIsGivenUp
+//	 5 dead connections                    TestAnHTTP2ConnectionThatFallsSilentIsGivenUpIfPingsAreAskedFor
 //	 6 a first look-up that fails          TestTheFirstEndpointsAreWaitedForAsLongAsTheContextLasts
 //	 7 churn of idle connections, dials    TestConnectionsAreKeptAfterABurst, TestDialsThatNobodyWaitsForAreTakenUpByTheNext
 //	 8 the end of a request                inflight_test.go, TestAForgottenBodyDelaysDrainingNoLongerThanTheDrainTimeout

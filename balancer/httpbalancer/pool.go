@@ -36,6 +36,8 @@ type pool struct {
 	users gate        // requests under way, and exchanges in flight
 	used  atomic.Bool // by a request since the last sweep
 
+	departures departures // of backends that have requests in flight
+
 	latest   atomic.Pointer[state] // what follow has done; nil before it did anything
 	heard    chan struct{}         // closed with the first View, good or bad
 	served   chan struct{}         // closed with the first Snapshot
@@ -74,7 +76,7 @@ func newPool(t *Transport, target discovery.Target) *pool {
 		Adapter:        "http",
 		Now:            p.now,
 		Connect:        p.connect,
-		FitnessChanged: func(b *balancer.Backend) { b.Conn().(*backendConn).revival.start() },
+		FitnessChanged: func(b *balancer.Backend) { b.Conn().(*backendConn).member.Load().revival.start() },
 	})
 	go p.follow()
 	return p
@@ -82,6 +84,9 @@ func newPool(t *Transport, target discovery.Target) *pool {
 
 // connect is told of each new backend.
 func (p *pool) connect(b *balancer.Backend) balancer.Conn {
+	if c := p.departures.take(b); c != nil {
+		return c
+	}
 	c := newBackendConn(p, b.Endpoint(), b)
 	if p.warmer != nil {
 		p.warmer.add(c)
@@ -135,6 +140,7 @@ func (p *pool) follow() {
 			now.usable = len(usable)
 			now.found = now.found || !errors.Is(view.Snapshot.Reason, discovery.ErrServiceNotFound)
 			p.balancer.Update(usable)
+			p.departures.review(view.Snapshot)
 		}
 		first := p.latest.Swap(now) == nil
 		if first {
@@ -263,6 +269,7 @@ func (p *pool) retire() bool {
 func (p *pool) stop() {
 	p.endpoints.Close()
 	<-p.followed
+	p.departures.end()
 	p.balancer.Close()
 }
 

@@ -6,10 +6,12 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/sidestep-lb/sidestep/balancer"
 	"github.com/sidestep-lb/sidestep/health"
 )
 
@@ -20,7 +22,7 @@ import (
 // reach; most clients need none.
 type Probe struct {
 	// Path is what to GET, such as /healthz; a status of 200 to 399 is a success.
-	// Empty means to connect and no more.
+	// Empty means to connect and no more, TLS included where requests need it.
 	Path string
 	// TLS sends the request by https.
 	TLS bool
@@ -70,8 +72,9 @@ func (p *Probe) withDefaults() *Probe {
 // A prober probes one backend. Between probes there is a timer and no
 // goroutine.
 type prober struct {
-	conn  *backendConn // read-only
-	probe *Probe       // read-only
+	conn    *backendConn      // read-only
+	backend *balancer.Backend // read-only
+	probe   *Probe            // read-only
 
 	mu      sync.Mutex
 	timer   *time.Timer // guarded by mu
@@ -120,15 +123,26 @@ func (p *prober) run() {
 	cancel()
 	<-turn
 	if p.conn.lifetime().Err() == nil && p.found.Observe(err == nil) {
-		p.conn.backend.SetSick(p.found.Sick())
+		p.backend.SetSick(p.found.Sick())
 	}
 	// A tenth more or less each time keeps probes of many pods apart.
 	p.schedule(p.probe.Interval*9/10 + time.Duration(rand.Int64N(int64(p.probe.Interval/5)+1)))
 }
 
+// key says what kind of connection a probe without a request makes: that of requests.
+func (p *prober) key() laneKey {
+	if l := p.conn.main.Load(); l != nil {
+		return l.key
+	}
+	if p.probe.TLS {
+		return laneKey{host: hostPort(&url.URL{Scheme: "https", Host: p.conn.pool.host()})}
+	}
+	return laneKey{}
+}
+
 func (p *prober) try(ctx context.Context) error {
 	if p.probe.Path == "" {
-		return p.conn.reach(ctx)
+		return p.conn.reach(ctx, p.key())
 	}
 	scheme := "http://"
 	if p.probe.TLS {

@@ -1,32 +1,52 @@
 package httpbalancer
 
 import (
+	"context"
 	"math/rand/v2"
 	"sync"
 	"time"
 
+	"github.com/sidestep-lb/sidestep/balancer"
 	"github.com/sidestep-lb/sidestep/health"
 )
 
 // A revival tries to connect to a backend that cannot be reached until it can,
-// so that no request has to. While it waits there is a timer and no goroutine.
+// so that no request has to. It takes the steps that requests need: TLS and the
+// SETTINGS of HTTP/2 where those are spoken, since the kernel accepts connections
+// for a process that is frozen. While it waits there is a timer and no goroutine.
 type revival struct {
-	conn *backendConn // read-only
+	conn    *backendConn      // read-only
+	backend *balancer.Backend // read-only
 
 	mu      sync.Mutex
-	timer   *time.Timer // of the next try; nil if none is due or running; guarded by mu
-	attempt int         // guarded by mu
-	stopped bool        // guarded by mu
+	timer   *time.Timer   // of the next try; nil if none is due or running; guarded by mu
+	attempt int           // guarded by mu
+	delay   time.Duration // before that; guarded by mu
+	reached time.Time     // when the last one succeeded; zero if none has; guarded by mu
+	stopped bool          // guarded by mu
 }
 
-// start begins to try if the backend cannot be reached.
+// start begins to try if the backend cannot be reached. If it is lost again sooner
+// than it took to come back, the back-off goes on.
 func (r *revival) start() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.timer == nil {
+	if r.timer != nil {
+		return
+	}
+	switch {
+	case !r.reached.IsZero() && time.Since(r.reached) < max(r.delay, health.RetryDelay(0, rand.Uint64)):
+		r.schedule(r.attempt + 1)
+	case r.conn.refuses.Load():
 		r.schedule(0)
+	default:
+		r.schedule(atOnce)
 	}
 }
+
+// atOnce is the attempt after a connection broke: that says little of the pod, and
+// the next connection says more.
+const atOnce = -1
 
 // stop lets a try that is running finish. There is none after it.
 func (r *revival) stop() {
@@ -41,11 +61,14 @@ func (r *revival) stop() {
 // schedule is called with mu held.
 func (r *revival) schedule(attempt int) {
 	r.timer = nil
-	if b := r.conn.backend; r.stopped || b.Reachable() || b.Left() {
+	if b := r.backend; r.stopped || b.Reachable() || b.Left() {
 		return
 	}
-	r.attempt = attempt
-	r.timer = time.AfterFunc(health.RetryDelay(attempt, rand.Uint64), r.try)
+	r.attempt, r.delay = attempt, 0
+	if attempt != atOnce {
+		r.delay = health.RetryDelay(attempt, rand.Uint64)
+	}
+	r.timer = time.AfterFunc(r.delay, r.try)
 }
 
 func (r *revival) try() {
@@ -53,12 +76,59 @@ func (r *revival) try() {
 		return
 	}
 	defer r.conn.pool.conns.Done()
-	if !r.conn.backend.Reachable() {
-		if r.conn.reach(r.conn.lifetime()) == nil {
-			r.conn.backend.Observe(health.Success)
+	reached := false
+	if !r.backend.Reachable() {
+		if reached = r.conn.revive(); reached {
+			r.backend.Observe(health.Success)
 		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if reached {
+		r.reached = time.Now()
+	}
 	r.schedule(r.attempt + 1)
+}
+
+// revive makes a connection of the kind that requests have needed, and reports
+// whether that works. The next request can use it.
+func (c *backendConn) revive() bool {
+	l := c.main.Load()
+	if l == nil {
+		return c.reach(c.lifetime(), laneKey{}) == nil
+	}
+	made, err := l.connect(c.lifetime())
+	if err != nil {
+		return false
+	}
+	c.mu.Lock()
+	kept := false
+	if c.mayConnect() {
+		c.conns++
+		kept = l.add(made)
+		if !kept {
+			c.remove(made)
+		}
+	}
+	c.mu.Unlock()
+	if !kept {
+		made.client.Close()
+	}
+	return true
+}
+
+// reach makes a connection that nobody uses, to see whether that works.
+func (c *backendConn) reach(ctx context.Context, key laneKey) error {
+	if key.host == "" && !c.pool.transport.makers.mayMultiplex(key, c.endpoint) {
+		conn, err := c.dial(ctx, c.pool.transport.makers.dial, "tcp")
+		if err == nil {
+			conn.Close() // it has told what it was made for
+		}
+		return err
+	}
+	made, err := (&lane{owner: c, key: key}).connect(ctx)
+	if err == nil {
+		made.client.Close()
+	}
+	return err
 }

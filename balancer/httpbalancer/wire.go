@@ -1,47 +1,132 @@
 package httpbalancer
 
 import (
-	"context"
+	"crypto/tls"
 	"net"
 	"sync/atomic"
+	"time"
 )
 
-// A wire is the network connection under a conn. It counts what is written, so
+// A wire is what net/http takes for the network connection of a conn: with TLS it
+// is the tls.Conn, so that what is counted here are bytes of requests and
+// responses, and not those of a handshake or of the client's own close_notify.
+// net/http is told that it speaks without TLS. The wire counts what is written, so
 // that a request that failed can be known not to have been sent, and says when
-// it is closed, whoever closes it.
+// the connection is closed, whoever closes it.
 type wire struct {
 	net.Conn
-	owner   *backendConn
-	alive   func() bool // asks the kernel; nil if it cannot be asked
+
+	// Set at the start and read-only.
+	owner    *backendConn
+	raw      net.Conn             // below TLS and whatever else shows what it wraps; it may be Conn itself
+	tls      *tls.ConnectionState // nil without TLS
+	over     carrier              // what sends requests over it
+	alive    func() bool          // asks the kernel; nil if it cannot be asked
+	settings *settings            // of the server; nil for HTTP/1
+
 	written atomic.Int64
 	read    atomic.Int64
+	closing atomic.Bool          // Close has been called
+	cut     atomic.Bool          // the DrainTimeout has ended it
+	conn    atomic.Pointer[conn] // that it is under, once that may be used
 
-	// Guarded by the owner's mu.
-	closed bool
-	conn   *conn // that it is under; nil at first
+	stamped atomic.Bool  // heard is wanted
+	heard   atomic.Int64 // when the latest bytes came, in nanoseconds of the pool's time
+
+	closed bool // guarded by the owner's mu
 }
 
-func newWire(c net.Conn, owner *backendConn) *wire {
-	return &wire{Conn: c, owner: owner, alive: livenessOf(c)}
+func newWire(c net.Conn, owner *backendConn, state *tls.ConnectionState, over carrier) *wire {
+	w := &wire{Conn: c, owner: owner, raw: innermost(c), tls: state, over: over}
+	w.alive = livenessOf(w.raw)
+	if over.http2 {
+		w.settings = &settings{seen: make(chan struct{})}
+		limitSilence(w.raw)
+	}
+	return w
+}
+
+// innermost returns the connection below TLS, and below what a dial function of
+// the user has put around it, as far as that can be asked.
+func innermost(c net.Conn) net.Conn {
+	for {
+		outer, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			return c
+		}
+		inner := outer.NetConn()
+		if inner == nil {
+			return c
+		}
+		c = inner
+	}
 }
 
 func (w *wire) Write(p []byte) (int, error) {
 	n, err := w.Conn.Write(p)
 	w.written.Add(int64(n))
-	return n, err
+	return n, w.because(err)
 }
 
+// Read is called by one goroutine, that of net/http which reads the connection.
 func (w *wire) Read(p []byte) (int, error) {
+	if w.settings != nil {
+		w.settings.processed()
+		w.giveUp()
+	}
 	n, err := w.Conn.Read(p)
 	w.read.Add(int64(n))
-	return n, err
+	if w.stamped.Load() {
+		w.heard.Store(w.owner.pool.now())
+	}
+	if w.settings != nil {
+		w.settings.came(p[:n], err)
+	}
+	return n, w.because(err)
 }
 
-// Close may be called with locks of net/http held.
+// giveUp closes an HTTP/2 connection that nobody uses and that takes no more
+// requests, as after GOAWAY. net/http tells nobody, and keeps it for as long as the
+// server does.
+func (w *wire) giveUp() {
+	if c := w.conn.Load(); c != nil && c.useless() {
+		c.closeUnused()
+	}
+}
+
+// because returns the reason of an error, if that is on this side.
+func (w *wire) because(err error) error {
+	if err != nil && w.cut.Load() {
+		return errCut
+	}
+	return err
+}
+
+// closeNotifyTime is how long a peer that reads nothing may delay the end of a
+// connection with TLS.
+const closeNotifyTime = 250 * time.Millisecond
+
+// Close may be called with locks of net/http held, and more than once.
 func (w *wire) Close() error {
+	if w.closing.Swap(true) {
+		return net.ErrClosed
+	}
+	if w.tls != nil {
+		defer time.AfterFunc(closeNotifyTime, func() { w.raw.Close() }).Stop()
+	}
 	err := w.Conn.Close() // before there may be another in its place
+	if w.settings != nil {
+		w.settings.end(net.ErrClosed)
+	}
 	w.owner.forget(w)
 	return err
+}
+
+// cutOff ends the connection because the DrainTimeout has passed. Whoever uses it
+// learns why.
+func (w *wire) cutOff() {
+	w.cut.Store(true)
+	w.raw.Close() // without a word: it is being given up
 }
 
 // CloseWrite is what net/http looks for in an upgraded connection.
@@ -54,22 +139,4 @@ func (w *wire) CloseWrite() error {
 
 // hungUp reports whether the backend has closed the connection already, though
 // nobody may have read that yet: a request that is sent now would be lost.
-func (w *wire) hungUp() bool { return w != nil && w.alive != nil && !w.alive() }
-
-// A call is the making of one connection. It travels in a context, through
-// http.Transport, to the dial function.
-type call struct {
-	conn *backendConn
-	wire *wire // what came of it; nil if the dial function made TLS itself
-}
-
-type callInContext struct{}
-
-func (c *call) in(ctx context.Context) context.Context {
-	return context.WithValue(ctx, callInContext{}, c)
-}
-
-func callFrom(ctx context.Context) *call {
-	c, _ := ctx.Value(callInContext{}).(*call)
-	return c
-}
+func (w *wire) hungUp() bool { return w.alive != nil && !w.alive() }

@@ -3,7 +3,9 @@ package httpbalancer
 import (
 	"net"
 	"syscall"
-	"unsafe"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // livenessOf returns a function that reports whether the peer has not closed the
@@ -11,6 +13,17 @@ import (
 // busy machine is milliseconds later, and a request that is sent in the meantime
 // is lost. The kernel knows at once.
 func livenessOf(c net.Conn) func() bool {
+	raw := rawTCP(c)
+	if raw == nil {
+		return nil
+	}
+	l := &liveness{raw: raw}
+	l.poll = l.ask
+	return l.alive
+}
+
+// rawTCP returns nil if c is no TCP connection.
+func rawTCP(c net.Conn) syscall.RawConn {
 	tcp, ok := c.(*net.TCPConn)
 	if !ok {
 		return nil
@@ -19,15 +32,14 @@ func livenessOf(c net.Conn) func() bool {
 	if err != nil {
 		return nil
 	}
-	l := &liveness{raw: raw}
-	l.poll = l.ask
-	return l.alive
+	return raw
 }
 
 // A liveness is for one user at a time, as an idle connection is.
 type liveness struct {
 	raw  syscall.RawConn
 	poll func(fd uintptr) // ask, made once
+	fds  [1]unix.PollFd
 	dead bool
 }
 
@@ -35,22 +47,24 @@ func (l *liveness) alive() bool {
 	return l.raw.Control(l.poll) == nil && !l.dead
 }
 
-// A pollFD is struct pollfd of poll(2).
-type pollFD struct {
-	fd      int32
-	events  int16
-	revents int16
+// ask uses POLLRDHUP: the peer closed its side; what it sent before may wait to be
+// read.
+func (l *liveness) ask(fd uintptr) {
+	l.fds[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLRDHUP}
+	n, err := unix.Poll(l.fds[:], 0)
+	l.dead = err == nil && n == 1 && l.fds[0].Revents&(unix.POLLERR|unix.POLLHUP|unix.POLLRDHUP) != 0
 }
 
-const (
-	pollErr   = 0x8
-	pollHup   = 0x10
-	pollRdHup = 0x2000 // the peer closed its side; what it sent before may wait to be read
-)
-
-func (l *liveness) ask(fd uintptr) {
-	p := pollFD{fd: int32(fd), events: pollRdHup}
-	var now syscall.Timespec
-	n, _, errno := syscall.Syscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0)
-	l.dead = errno == 0 && n == 1 && p.revents&(pollErr|pollHup|pollRdHup) != 0
+// limitSilence has the kernel end a connection on which nothing of what was sent
+// is acknowledged for userTimeout. A limit that is set already is kept.
+func limitSilence(c net.Conn) {
+	raw := rawTCP(c)
+	if raw == nil {
+		return
+	}
+	raw.Control(func(fd uintptr) { //nolint:errcheck // without it, the connection lives as long as the system lets it
+		if set, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT); err == nil && set == 0 {
+			unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(userTimeout/time.Millisecond)) //nolint:errcheck // as above
+		}
+	})
 }
