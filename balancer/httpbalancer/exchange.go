@@ -101,7 +101,7 @@ func (x *exchange) ownRequest(req *http.Request, body *requestBody) *http.Reques
 		own = req.WithContext(&x.caller)
 	}
 	if body != nil {
-		source := body.lend(x)
+		source := body.lend(x, req)
 		if own == req && source != req.Body {
 			own = req.WithContext(ctx)
 		}

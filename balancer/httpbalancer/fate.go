@@ -129,7 +129,7 @@ func (x *exchange) fate(req *http.Request, body *requestBody, err error) fate {
 		return refused
 	case isUnprocessed(err):
 		return stale
-	case isRejected(err):
+	case isRejected(err), x.isRejected():
 		return rejected
 	case hasStreamCode(err, protocolError):
 		// A malformed request would get it, too, but net/http sends none; it also sends
@@ -259,6 +259,16 @@ func isRejected(err error) bool {
 		return text == "http2: client conn could not be established" ||
 			strings.HasPrefix(text, "http2: Transport received GOAWAY from server ErrCode:")
 	})
+}
+
+// isRejected reports whether a new connection with TLS ended by such an alert, though
+// the error is that of a write that came after it.
+func (x *exchange) isRejected() bool {
+	if x.reused || x.conn.lane.key.host == "" {
+		return false
+	}
+	err := x.conn.wire.ended.Load()
+	return err != nil && isHandshakeAlert(*err)
 }
 
 // hasText reports whether one of the errors that err wraps has a text like that.
