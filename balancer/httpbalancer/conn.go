@@ -79,8 +79,9 @@ func (c *conn) takes(n int64, wait bool) bool {
 // To reserve the room in net/http is worse: if the server comes to allow for less
 // than was reserved, all wait for ever.
 func (c *conn) hasRoom(n int64, wait bool) bool {
+	known := int64(c.client.InFlight()) // before the other: what begins in between counts twice, and not never
 	available := int64(c.client.Available())
-	return available > 0 && (wait || available >= n-int64(c.client.InFlight()))
+	return available > 0 && (wait || available >= n-known)
 }
 
 // ended reports whether a connection takes no more requests.

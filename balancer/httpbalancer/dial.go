@@ -130,11 +130,11 @@ func (l *lane) connect(ctx context.Context) (*conn, error) {
 	}
 	c := newConn(client, l, w)
 	if c.http2 {
-		client.SetStateHook(l.changed)
 		if err := c.settled(ctx, l.owner.pool.transport.makers.handshake); err != nil {
 			client.Close()
 			return nil, err
 		}
+		client.SetStateHook(l.changed) // which sends all who wait to look again, so not while it is no connection yet
 	}
 	return c, nil
 }
