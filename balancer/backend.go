@@ -19,7 +19,7 @@ type Backend struct {
 	open     atomic.Int64  // requests that have an answer and are not done
 	estimate estimate
 	served   tally     // for adaptive
-	ended    ending    // but for successes, where pending has them
+	ended    ending    // but for most successes, where pending has them
 	balancer *Balancer // read-only, as are rank, seed, joined and conn
 	conn     Conn      // set before the first pick
 	record   health.Record
@@ -93,7 +93,7 @@ func (b *Backend) kept(start int64) int64 {
 func (b *Backend) outcomes() Outcomes {
 	o := b.ended.read()
 	if !b.balancer.policy.timed {
-		o[health.Success] = b.pending.successes()
+		o[health.Success] += b.pending.successes()
 	}
 	return o
 }

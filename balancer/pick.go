@@ -21,7 +21,8 @@ type Pick struct {
 	backend *Backend
 	start   int64
 	state   pickState
-	sample  bool // see sample.go
+	sample  bool           // see sample.go
+	answer  health.Outcome // what it was Answered with
 }
 
 type pickState uint8
@@ -54,6 +55,11 @@ type Result struct {
 	// answered it, with a Neutral outcome. Nothing is held against the backend,
 	// but it takes at least as long as that.
 	Overtaken bool
+	// SameEvent says that a failure belongs to an event that has been held against
+	// the backend already, such as the loss of a connection that carried several
+	// requests, or that is held against nobody. The request counts as failed, and
+	// the health of the backend does not hear of it.
+	SameEvent bool
 }
 
 // Pick returns a backend for the next request and counts the request as in
@@ -171,16 +177,18 @@ func (p *Pick) Sent() {
 
 // Answered takes note that the backend has answered, while the request goes on:
 // a stream with its first message, or a response with its headers. The request
-// counts as in flight until Done, but for its age and latency this is its end.
-// A Neutral outcome is an answer that says that the request was wrong.
+// counts as in flight until Done, which also counts its outcome, but for its age
+// and latency this is its end. A Neutral outcome is an answer that says that the
+// request was wrong: with Done it ends a row of failures, and no latency is taken
+// from it.
 func (p *Pick) Answered(r Result) {
 	b, state := p.backend, p.state
 	if state == answered {
 		return
 	}
 	b.open.Add(1)
-	b.leave(p.start, r.Outcome)
-	p.state = answered
+	b.pending.finish(b.kept(p.start))
+	p.state, p.answer = answered, r.Outcome
 	switch {
 	case r.Outcome != health.Neutral:
 		b.settle(p.start, state, r)
@@ -195,14 +203,23 @@ func (p *Pick) Answered(r Result) {
 	}
 }
 
-// Done ends the request. It is to be called exactly once for each pick.
+// Done ends the request and counts its outcome. It is to be called exactly once
+// for each pick. After Answered, a Neutral outcome leaves it at what the answer was.
 func (p *Pick) Done(r Result) {
 	b := p.backend
 	b.balancer.count(-1)
 	if p.state == answered {
+		final := r.Outcome
+		if final == health.Neutral {
+			final = p.answer
+		}
+		b.ended[final].Add(1) // before it is taken off those in flight, see leave
 		b.open.Add(-1)
-		if r.Outcome.Failed() { // it broke off, which says nothing of the latency
+		switch {
+		case r.Outcome.Failed() && !r.SameEvent: // it broke off, which says nothing of the latency
 			b.fail(r.Outcome)
+		case final == health.Neutral: // a request that was wrong ends a row of failures like any other answer
+			b.record.Observe(health.Success, b.balancer.hooks.Now)
 		}
 		return
 	}
@@ -225,6 +242,9 @@ func (p *Pick) Undo() {
 
 // settle takes note of what became of a request.
 func (b *Backend) settle(start int64, state pickState, r Result) {
+	if r.SameEvent {
+		r.Outcome = health.Neutral
+	}
 	switch {
 	case state == probing:
 		b.balancer.probed(b, r.Outcome)

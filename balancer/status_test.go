@@ -111,21 +111,43 @@ func TestPicksThatNeverBecameRequestsAreNotCounted(t *testing.T) {
 	})
 }
 
-func TestAnAnswerIsCountedOnceAndAtOnce(t *testing.T) {
+func TestARequestIsCountedOnceAtItsEnd(t *testing.T) {
 	watched(t, anyTurn, 1, func(t *testing.T, b *balancer.Balancer, _ func(int, int) []discovery.Endpoint) {
 		count := func() balancer.Outcomes { return b.Status().Backends[0].Requests }
 		before := count()
 		r := pick(t, b)
 		r.pick.Answered(balancer.Result{Outcome: health.Success})
-		if n := count()[health.Success] - before[health.Success]; n != 1 {
-			t.Errorf("an answered request is counted %d times", n)
+		if n := count().Sum() - before.Sum(); n != 0 {
+			t.Errorf("a request that goes on is counted %d times", n)
 		}
 		if s := b.Status().Backends[0]; s.InFlight != 1 || s.Answered != 1 {
 			t.Errorf("in flight %d, answered %d", s.InFlight, s.Answered)
 		}
-		r.Done(health.Neutral)
-		if got := count(); got.Sum()-before.Sum() != 1 {
+		r.Done(health.Neutral) // the answer stands
+		if got := count(); got.Sum()-before.Sum() != 1 || got[health.Success]-before[health.Success] != 1 {
 			t.Errorf("at its end: %v, before it %v", got, before)
+		}
+		r = pick(t, b)
+		r.pick.Answered(balancer.Result{Outcome: health.Success})
+		r.Done(health.Failure)
+		if got := count(); got.Sum()-before.Sum() != 2 || got[health.Failure]-before[health.Failure] != 1 {
+			t.Errorf("one that broke off after its answer: %v, before %v", got, before)
+		}
+	})
+}
+
+func TestFailuresOfOneEventAreHeldAgainstABackendOnce(t *testing.T) {
+	watched(t, anyTurn, 2, func(t *testing.T, b *balancer.Balancer, _ func(int, int) []discovery.Endpoint) {
+		be := b.Backends()[0]
+		requests := make([]*request, 20)
+		for i := range requests {
+			requests[i] = pick(t, b, b.Backends()[1])
+		}
+		for i := range requests {
+			requests[i].pick.Done(balancer.Result{Outcome: health.Failure, SameEvent: i > 0})
+		}
+		if s := b.Status(); !be.Fit() || s.Requests[be.Endpoint().Zone][health.Failure] != 20 {
+			t.Errorf("fit: %t, requests: %v", be.Fit(), s.Requests)
 		}
 	})
 }
