@@ -63,7 +63,6 @@ func (c *connection) add(s *subConn, to grpcresolver.Address) {
 		return
 	}
 	s.sub = sub
-	s.picked = gbalancer.PickResult{SubConn: sub, Done: s.finish}
 	c.subs = append(c.subs, s)
 	c.pool.dials.add(s)
 }

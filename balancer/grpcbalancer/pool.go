@@ -35,6 +35,7 @@ type pool struct {
 	reportPeriod time.Duration // in which servers are asked for them; or 0
 	maxConns     int           // of a backend
 	streams      int64         // on each of them, before there is another one
+	channel      uint64        // the id of the channel whose DialOptions the config is from, or 0
 	calls        sync.Pool     // of *call
 
 	// Used in calls of update alone.
@@ -63,6 +64,7 @@ func newPool(cc gbalancer.ClientConn, target string, config *lbConfig, newPolicy
 		reportPeriod: time.Duration(config.ReportPeriod),
 		maxConns:     max(config.MaxConnections, 1),
 		streams:      int64(config.StreamsPerConnection),
+		channel:      config.Channel,
 	}
 	if p.streams == 0 {
 		p.streams = defaultStreams
