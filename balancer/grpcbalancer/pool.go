@@ -41,6 +41,7 @@ type pool struct {
 	// Used in calls of update alone.
 	addresses addresses
 	endpoints []discovery.Endpoint // of the last update
+	others    foreign              // those of them that another resolver made
 
 	pushing sync.Mutex         // held while gRPC is told, so that it hears things in order; taken before mu
 	told    connectivity.State // guarded by pushing
@@ -82,8 +83,8 @@ func newPool(cc gbalancer.ClientConn, target string, config *lbConfig, newPolicy
 
 // update makes the pool hold the endpoints of s.
 func (p *pool) update(s grpcresolver.State) error {
-	p.addresses = addresses{of: s.Endpoints}
-	p.endpoints = endpointsOf(s, p.endpoints)
+	p.endpoints = endpointsOf(s, p.endpoints, &p.others)
+	p.addresses = addresses{of: s.Endpoints, others: &p.others}
 	if len(p.endpoints) == 0 {
 		reason := resolver.Unusable(s)
 		if reason == nil {
