@@ -124,15 +124,14 @@ const maxTried = 4
 
 // A history is which backends a call has been sent to, the latest last.
 type history struct {
-	mu      sync.Mutex
-	tried   [maxTried]*balancer.Backend // guarded by mu
-	n       int                         // guarded by mu
-	why     balancer.Reason             // there may be another attempt; guarded by mu
-	last    lastAttempt                 // guarded by mu
-	paid    bool                        // the budget has paid for the next attempt; guarded by mu
-	other   bool                        // the next attempt is for another backend or none; guarded by mu
-	nowhere bool                        // there was none; guarded by mu
-	next    *balancer.Pick              // for the next attempt, or nil; guarded by mu
+	mu    sync.Mutex
+	tried [maxTried]*balancer.Backend // guarded by mu
+	n     int                         // guarded by mu
+	why   balancer.Reason             // there may be another attempt; guarded by mu
+	last  lastAttempt                 // guarded by mu
+	paid  bool                        // the budget has paid for the next attempt; guarded by mu
+	pool  *pool                       // that picked last; guarded by mu
+	next  *balancer.Pick              // for the next attempt, or nil; guarded by mu
 }
 
 // A lastAttempt is what a retry depends on.

@@ -12,8 +12,7 @@ import (
 	"github.com/sidestep-lb/sidestep/balancer"
 )
 
-// errNowhereElse fails an attempt that is for another backend or none: a hedge,
-// or a retry.
+// errNowhereElse fails a hedge.
 var errNowhereElse = status.Error(codes.Unavailable, "there is no other backend")
 
 // Pick implements gbalancer.Picker. It takes no lock that another call takes,
@@ -82,15 +81,14 @@ func (p *pool) choose(info gbalancer.PickInfo, of *callContext) (picked balancer
 	if r.Tried = h.tried[:h.n]; h.n > 0 && !of.elsewhere && !h.paid && !h.last.ending.free() {
 		of.channel.retried()
 	}
-	switch {
-	case h.next != nil && h.next.Backend().Conn().(*connection).pool == p && h.next.Backend().Fit():
-		picked, h.next = *h.next, nil
-	default:
+	if next := h.next; next != nil && next.Backend().Conn().(*connection).pool == p && next.Backend().Fit() {
+		picked, h.next = *next, nil
+	} else {
+		h.dropLocked()
 		picked, err = p.balancer.Pick(r)
 	}
 	switch {
-	case err != nil && (of.elsewhere || h.other):
-		h.nowhere = true
+	case err != nil && of.elsewhere:
 		return picked, "", errNowhereElse
 	case err != nil && h.n > 0:
 		r.Tried = nil // better the same one again than none
@@ -103,7 +101,7 @@ func (p *pool) choose(info gbalancer.PickInfo, of *callContext) (picked balancer
 		picked = p.elsewhereIfFull(picked, r)
 	}
 	why = of.reason()
-	h.why, h.paid, h.other = "", false, false
+	h.why, h.paid, h.pool = "", false, p
 	h.add(picked.Backend())
 	return picked, why, nil
 }

@@ -90,48 +90,44 @@ func (c *callContext) sibling() *callContext {
 // again makes further attempts of a unary call whose first one ended with an
 // error, as long as it may.
 func (ch *channel) again(c *callContext, r *rpc, err error, send func(n int) error) error {
-	for n := 1; err != nil; n++ {
-		pause, ok := ch.mayRetry(c, r, n)
-		if !ok || !sleep(c.Context, pause) {
-			break
-		}
-		next := send(n + 1)
-		c.history.mu.Lock()
-		nowhere := c.history.nowhere
-		c.history.mu.Unlock()
-		if nowhere {
-			break // better the answer that there was than that there is no other backend
-		}
-		err = next
+	for n := 1; err != nil && ch.mayRetry(c, r, n); n++ {
+		err = send(n + 1)
 	}
 	c.history.drop()
 	return err
 }
 
-// mayRetry reports whether there may be another attempt after n, and how long
-// that has to wait. If so, it has been paid for.
-func (ch *channel) mayRetry(c *callContext, r *rpc, n int) (pause time.Duration, ok bool) {
+// mayRetry reports whether there is another attempt after n. It waits as long as
+// that has to wait, and pays for it.
+func (ch *channel) mayRetry(c *callContext, r *rpc, n int) bool {
 	if c.Context.Err() != nil {
-		return 0, false
+		return false
 	}
-	h := c.history
+	last, reserved := c.history.takeLast()
+	switch {
+	case reserved: // by TryTimeout
+		return true
+	case last.ending == refused:
+		return n < ch.retry.maxAttempts(maxRefused) && sleep(c.Context, refusedPause(n))
+	case c.member != nil, n >= ch.retry.maxAttempts(defaultMaxAttempts), last.ending.free(),
+		!slices.Contains(ch.retry.Codes, last.code), last.pushback == noRetry, !ch.retry.Methods(r.method):
+		return false
+	default:
+		return sleep(c.Context, last.pushback) && ch.reserve(c)
+	}
+}
+
+// takeLast returns what came of the last attempt, and whether there is a backend
+// for the next one already.
+func (h *history) takeLast() (last lastAttempt, reserved bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	last := h.last
+	last = h.last
 	h.last = lastAttempt{}
-	switch {
-	case h.next != nil: // TryTimeout, which has been paid for
+	if h.next != nil {
 		h.why = balancer.TryTimeout
-		return 0, true
-	case last.ending == refused:
-		return refusedPause(n), n < ch.retry.maxAttempts(maxRefused)
-	case c.member != nil, n >= ch.retry.maxAttempts(defaultMaxAttempts), last.ending.free(),
-		!slices.Contains(ch.retry.Codes, last.code), last.pushback == noRetry,
-		!ch.retry.Methods(r.method), !ch.budget.Withdraw(ch.now()):
-		return 0, false
 	}
-	h.paid, h.other = true, true
-	return last.pushback, true
+	return last, h.next != nil
 }
 
 // refusedPause is how long to wait after n attempts that servers have refused.
@@ -166,11 +162,14 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // drop gives up the pick for the next attempt, if there is one.
 func (h *history) drop() {
 	h.mu.Lock()
-	next := h.next
-	h.next = nil
-	h.mu.Unlock()
-	if next != nil {
-		next.Undo()
+	defer h.mu.Unlock()
+	h.dropLocked()
+}
+
+func (h *history) dropLocked() {
+	if h.next != nil {
+		h.next.Undo()
+		h.next = nil
 	}
 }
 
@@ -203,16 +202,15 @@ func (ch *channel) try(c *callContext, r *rpc, n int) error {
 // reserve picks a backend for the next attempt, if there is another one and the
 // budget allows.
 func (ch *channel) reserve(c *callContext) bool {
-	p := c.pool.Load()
-	if p == nil {
-		return false // it has not been sent anywhere
-	}
 	h := c.history
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	r := p.request(c, c)
+	if h.pool == nil {
+		return false // it has not been sent anywhere
+	}
+	r := h.pool.request(c, c)
 	r.Tried = h.tried[:h.n]
-	picked, err := p.balancer.Pick(r)
+	picked, err := h.pool.balancer.Pick(r)
 	if err != nil {
 		return false
 	}
