@@ -84,34 +84,30 @@ func TestAFullPodIsPassedOverWhileAnotherHasRoom(t *testing.T) {
 
 func TestAStatusOfANameResolverIsNotThatOfTheRequest(t *testing.T) {
 	for _, code := range []codes.Code{codes.NotFound, codes.PermissionDenied, codes.Unavailable} {
-		for _, before := range []bool{false, true} { // an error after an update, or alone
-			a := startPod(t, "a")
-			names := manual.NewBuilderWithScheme("manual")
-			conn := newClient(t, "manual:///quiz", append(grpcbalancer.DialOptions(balancer.Config{}),
-				grpc.WithResolvers(names), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
-			conn.Connect()
-			if before {
-				names.CC().UpdateState(grpcresolver.State{})
-			}
-			names.CC().ReportError(status.Error(code, "no such name"))
-			eventually(t, "requests fail with the resolver's error", func() bool {
-				_, err := ask(conn, patience)
-				return status.Code(err) == codes.Unavailable && strings.Contains(err.Error(), "no such name")
-			})
-			waited := make(chan error)
-			go func() {
-				_, err := ask(conn, patience, grpc.WaitForReady(true))
-				waited <- err
-			}()
-			select {
-			case err := <-waited:
-				t.Fatalf("%v: one that waits for READY ended: %v", code, err)
-			case <-time.After(50 * time.Millisecond):
-			}
-			names.CC().UpdateState(grpcresolver.State{Addresses: []grpcresolver.Address{{Addr: a.addr.String()}}})
-			if err := <-waited; err != nil {
-				t.Errorf("%v: %v", code, err)
-			}
+		a := startPod(t, "a")
+		names := manual.NewBuilderWithScheme("manual")
+		conn := newClient(t, "manual:///quiz", append(grpcbalancer.DialOptions(balancer.Config{}),
+			grpc.WithResolvers(names), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+		conn.Connect()
+		names.CC().UpdateState(grpcresolver.State{}) // before that it is gRPC itself that fails requests
+		names.CC().ReportError(status.Error(code, "no such name"))
+		eventually(t, "requests fail with the resolver's error", func() bool {
+			_, err := ask(conn, patience)
+			return status.Code(err) == codes.Unavailable && strings.Contains(err.Error(), "no such name")
+		})
+		waited := make(chan error)
+		go func() {
+			_, err := ask(conn, patience, grpc.WaitForReady(true))
+			waited <- err
+		}()
+		select {
+		case err := <-waited:
+			t.Fatalf("%v: one that waits for READY ended: %v", code, err)
+		case <-time.After(50 * time.Millisecond):
+		}
+		names.CC().UpdateState(grpcresolver.State{Addresses: []grpcresolver.Address{{Addr: a.addr.String()}}})
+		if err := <-waited; err != nil {
+			t.Errorf("%v: %v", code, err)
 		}
 	}
 }

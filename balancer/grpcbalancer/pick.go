@@ -3,6 +3,7 @@ package grpcbalancer
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 
 	gbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/codes"
@@ -123,13 +124,17 @@ func (p *pool) elsewhereIfFull(picked balancer.Pick, r balancer.Request) balance
 		r.Tried = tried
 		other, err := p.balancer.Pick(r)
 		if err != nil {
-			return picked
+			break
 		}
 		if other.Backend().Conn().(*connection).room() {
 			picked.Undo()
 			return other
 		}
 		tried = append(tried, other.Backend())
+		// All of these are full, and the one with the fewest requests gets another.
+		if mine, its := picked.Backend().InFlight(), other.Backend().InFlight(); its < mine || its == mine && rand.N(2) == 0 {
+			picked, other = other, picked
+		}
 		other.Undo()
 	}
 	return picked
