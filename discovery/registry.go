@@ -9,12 +9,13 @@ import (
 )
 
 // shared holds the running watches of the process. It is no setting: nothing
-// about it can be chosen, and it is empty when nobody watches.
+// about it can be chosen, and it has no watches when nobody watches.
 var shared = registry{watches: make(map[watchKey]*watch)}
 
 type registry struct {
 	mu      sync.Mutex
 	watches map[watchKey]*watch // guarded by mu
+	memory  memory              // guarded by mu
 }
 
 type watchKey struct {
@@ -34,10 +35,11 @@ func (r *registry) join(source Source, target Target) *watch {
 			return w
 		}
 	}
-	w := startWatch(key)
-	if shareable {
-		r.watches[key] = w
+	if !shareable {
+		return startWatch(key, remembered{})
 	}
+	w := startWatch(key, r.memory.recall(key))
+	r.watches[key] = w
 	return w
 }
 
@@ -47,6 +49,7 @@ func (r *registry) leave(w *watch) {
 	last := w.users == 0
 	if last && reflect.TypeOf(w.key.source).Comparable() {
 		delete(r.watches, w.key)
+		r.memory.keep(w)
 	}
 	r.mu.Unlock()
 	if last {

@@ -115,7 +115,8 @@ func (s *Subscription) wait(ctx context.Context, changed <-chan struct{}) error 
 type watch struct {
 	// Set at the start and read-only.
 	key     watchKey
-	stop    func() // ends the source and waits for it
+	stop    func()     // ends the source and waits for it
+	past    remembered // of a watch of the same target that has ended
 	refresh chan struct{}
 
 	users int // guarded by the registry's mu
@@ -127,11 +128,12 @@ type watch struct {
 	told    Status        // but for View; guarded by mu
 }
 
-func startWatch(key watchKey) *watch {
+func startWatch(key watchKey, past remembered) *watch {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	w := &watch{
 		key:     key,
+		past:    past,
 		users:   1,
 		refresh: make(chan struct{}, 1),
 		changed: make(chan struct{}),
@@ -142,6 +144,16 @@ func startWatch(key watchKey) *watch {
 	}
 	go func() {
 		defer close(ended)
+		if past.snapshot != nil {
+			late := time.AfterFunc(memoryDelay, func() {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				if ctx.Err() == nil {
+					w.fallBackLocked(w.view.Err)
+				}
+			})
+			defer late.Stop()
+		}
 		key.source.Watch(ctx, key.target, w)
 	}()
 	return w
@@ -186,7 +198,12 @@ func (w *watch) Error(err error) {
 		return
 	}
 	if w.view.Err == nil || Lasting(err) {
-		slog.Warn("sidestep: discovery failed", "target", w.key.target.String(), "keeping_last_endpoints", w.view.Snapshot != nil, "error", err)
+		kept := w.view.Snapshot != nil || w.past.snapshot != nil
+		slog.Warn("sidestep: discovery failed", "target", w.key.target.String(), "keeping_last_endpoints", kept, "error", err)
+	}
+	if w.view.Snapshot == nil && w.past.snapshot != nil {
+		w.fallBackLocked(err)
+		return
 	}
 	w.set(View{Snapshot: w.view.Snapshot, Err: err})
 }

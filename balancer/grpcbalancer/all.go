@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"google.golang.org/grpc"
 	gbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
@@ -41,8 +42,9 @@ var errNotBalanced = errors.New("grpcbalancer.All: the function made no call ove
 // Service's endpoints by readiness, topology hints, internalTrafficPolicy and
 // SubsetSize. One that cannot be reached has an Err with code UNAVAILABLE. All
 // waits for connections that are being made, as long as ctx lets it, and a call
-// that gRPC retries goes to the same backend again. The error is that of a
-// channel without any backend, and then there are no results.
+// that gRPC retries goes to the same backend again. If the function calls several
+// channels, the backends are those of the first. The error is that of a channel
+// without any backend, and then there are no results.
 func All[T any](ctx context.Context, call func(ctx context.Context) (T, error)) ([]Result[T], error) {
 	g := &group{listed: make(chan struct{})}
 	defer g.leave()
@@ -89,6 +91,7 @@ type group struct {
 	listed chan struct{} // closed when the two below are set
 
 	mu       sync.Mutex
+	cc       *grpc.ClientConn    // that was called first, if it has the interceptors of DialOptions; guarded by mu
 	pool     *pool               // whose backends they are; set once, guarded by mu
 	backends []*balancer.Backend // set with pool
 }
@@ -96,6 +99,23 @@ type group struct {
 type member struct {
 	group *group
 	index int
+}
+
+// in returns the member in a call over cc: none if another channel was called
+// first.
+func (m *member) in(cc *grpc.ClientConn) *member {
+	if m == nil {
+		return nil
+	}
+	m.group.mu.Lock()
+	defer m.group.mu.Unlock()
+	if m.group.cc == nil {
+		m.group.cc = cc
+	}
+	if m.group.cc != cc {
+		return nil
+	}
+	return m
 }
 
 func (g *group) context(ctx context.Context, index int) context.Context {

@@ -1,16 +1,11 @@
 package grpcbalancer
 
 import (
-	"strconv"
-	"time"
-
 	gbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/sidestep-lb/sidestep/balancer"
-	"github.com/sidestep-lb/sidestep/health"
 )
 
 // A call is a pick that waits for its end. Calls are used again, since gRPC
@@ -20,7 +15,7 @@ type call struct {
 	done func(gbalancer.DoneInfo) // finish; read-only
 
 	pick balancer.Pick
-	sub  *subConn
+	link *link
 	of   *callContext // may be nil
 
 	number int // of the attempt in the trace of the call
@@ -34,84 +29,62 @@ func (p *pool) newCall() any {
 
 // finish is called by gRPC once.
 func (c *call) finish(info gbalancer.DoneInfo) {
-	pick, of := c.pick, c.of
-	c.sub.leave()
-	if of != nil {
-		of.ended(c.number, &info)
-	}
-	c.pick, c.sub, c.of = balancer.Pick{}, nil, nil
+	pick, of, l, number := c.pick, c.of, c.link, c.number
+	c.pick, c.link, c.of = balancer.Pick{}, nil, nil
 	c.pool.calls.Put(c)
-	if of != nil && of.overtaken.Load() && status.Code(info.Err) == codes.Canceled {
+	l.sub.leave()
+	if of == nil {
+		l.end(pick, nil, endingOf(&info), &info, false)
+		return
+	}
+	if info.Err == nil && info.BytesReceived && isTrailersOnly(info.Trailer) {
+		// A unary call that succeeds has headers and a message. The server ended
+		// this one before it was sent completely, and gRPC says no more of that.
+		of.held.Store(&heldAttempt{link: l, pick: pick, info: info, number: number})
+		return
+	}
+	of.endAttempt(l, pick, number, &info, false)
+}
+
+// endAttempt takes note of the end of an attempt.
+func (c *callContext) endAttempt(l *link, pick balancer.Pick, number int, info *gbalancer.DoneInfo, heard bool) {
+	e := endingOf(info)
+	if e == neverSent {
+		c.trace.Undo(number)
+	} else {
+		c.history.ended(e, info)
+		c.trace.End(number, 0, info.Err)
+	}
+	if c.overtaken.Load() && status.Code(info.Err) == codes.Canceled {
 		pick.Done(balancer.Result{Overtaken: true})
 		return
 	}
-	c.pool.finish(pick, &info)
+	l.end(pick, c, e, info, heard)
 }
 
-// ended takes note of the end of an attempt.
-func (c *callContext) ended(number int, info *gbalancer.DoneInfo) {
-	switch {
-	case neverSent(info):
-		c.trace.Undo(number)
-		return
-	case info.Err != nil:
-		c.history.failed(info)
-	}
-	c.trace.End(number, 0, info.Err)
+// A heldAttempt is one that has ended, and how only its call can tell: gRPC ends
+// an attempt without an error when a message could not be sent any more, and
+// hands the status to whoever receives.
+type heldAttempt struct {
+	link   *link
+	pick   balancer.Pick
+	info   gbalancer.DoneInfo
+	number int
+	heard  bool
 }
 
-// neverSent reports whether a pick never became a request.
-func neverSent(info *gbalancer.DoneInfo) bool { return info.Err == nil && !info.BytesReceived }
-
-// finish ends a pick.
-func (p *pool) finish(pick balancer.Pick, info *gbalancer.DoneInfo) {
-	if neverSent(info) {
-		pick.Undo()
+// release ends the attempt that is held, if there is one, with the error that the
+// call had.
+func (c *callContext) release(err error) {
+	if c.held.Load() == nil {
 		return
 	}
-	if p.reports {
-		pick.Backend().Report(reportOf(info.Trailer))
-	}
-	r, answer := resultOf(info)
-	if answer && r.Outcome == health.Neutral {
-		pick.Answered(r)
-	}
-	pick.Done(r)
-}
-
-// resultOf says what the end of an attempt means for its backend, and whether
-// it is an answer. Statuses that say that the request was wrong are neutral.
-func resultOf(info *gbalancer.DoneInfo) (_ balancer.Result, answer bool) {
-	if info.Err == nil {
-		return balancer.Result{Outcome: health.Success}, true
-	}
-	failed := balancer.Result{Outcome: health.Failure, RetryAfter: pushback(info.Trailer)}
-	switch status.Code(info.Err) {
-	case codes.Canceled:
-		return balancer.Result{}, false
-	case codes.DeadlineExceeded:
-		return balancer.Result{Outcome: health.Timeout}, false
-	case codes.Unavailable:
-		if !info.BytesSent { // the connection was closing, and gRPC sends the request elsewhere
-			return balancer.Result{}, false
-		}
-		return failed, true
-	case codes.ResourceExhausted, codes.Internal, codes.Unknown, codes.DataLoss:
-		return failed, true
-	default:
-		return balancer.Result{}, info.BytesReceived
+	if a := c.held.Swap(nil); a != nil {
+		a.info.Err = err
+		c.endAttempt(a.link, a.pick, a.number, &a.info, a.heard)
 	}
 }
 
-// pushback is how long the server asked to be spared (gRFC A6).
-func pushback(trailer metadata.MD) time.Duration {
-	values := trailer.Get("grpc-retry-pushback-ms")
-	if len(values) != 1 {
-		return 0
-	}
-	ms, err := strconv.ParseUint(values[0], 10, 31)
-	if err != nil {
-		return 0
-	}
-	return time.Duration(ms) * time.Millisecond
-}
+// errTriedAgain stands for the status of an attempt after which gRPC made another
+// one, by the retryPolicy.
+var errTriedAgain = status.Error(codes.Unavailable, "gRPC has tried again")

@@ -4,10 +4,13 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc"
 	gbalancer "google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"github.com/sidestep-lb/sidestep/balancer"
 )
@@ -20,18 +23,31 @@ type callContext struct {
 	context.Context
 
 	// Set at the start and read-only.
+	channel   *channel         // nil in a context of All that has not reached a channel
+	cc        *grpc.ClientConn // nil with channel
+	method    string
 	key       uint64
 	hasKey    bool
 	streaming bool
 	elsewhere bool            // it is not to go to a backend that was tried
 	history   *history        // shared with the hedges of the call
 	member    *member         // of a call to all backends, or nil
-	hedger    *hedger         // whose budget retries take from, or nil
 	trace     *balancer.Trace // or nil
 
-	overtaken atomic.Bool // a hedge was answered first
-	answers   answers     // of a stream
-	own       history     // history, unless this is a hedge
+	pool      atomic.Pointer[pool]        // that has picked for it
+	overtaken atomic.Bool                 // a hedge was answered first
+	gaveUp    atomic.Bool                 // the attempt took longer than Retry.TryTimeout
+	told      atomic.Bool                 // Config.Traced was
+	sending   atomic.Int32                // calls of SendMsg of a stream
+	stream    *answers                    // of a stream, or nil; read-only
+	held      atomic.Pointer[heldAttempt] // or nil
+	own       history                     // history, unless this is a hedge
+}
+
+// A streamContext is that of a stream.
+type streamContext struct {
+	callContext
+	answers answers
 }
 
 type callKey struct{}
@@ -44,7 +60,7 @@ func (c *callContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// callOf returns the call that an attempt with this context belongs to, or nil.
+// callOf returns the call that a context belongs to, or nil.
 func callOf(ctx context.Context) *callContext {
 	if ctx == nil {
 		return nil
@@ -53,13 +69,27 @@ func callOf(ctx context.Context) *callContext {
 	return c
 }
 
-// newCall returns the context of a new call.
-func newCall(ctx context.Context, streaming bool, options []grpc.CallOption) *callContext {
-	c := &callContext{Context: ctx, streaming: streaming}
+// newCall returns the context of a new call over cc.
+func (ch *channel) newCall(ctx context.Context, cc *grpc.ClientConn, method string, streaming bool, options []grpc.CallOption) *callContext {
+	var c *callContext
+	if streaming {
+		s := new(streamContext)
+		c, s.callContext.stream = &s.callContext, &s.answers
+	} else {
+		c = new(callContext)
+	}
+	c.Context, c.channel, c.cc, c.method, c.streaming = ctx, ch, cc, method, streaming
 	c.history = &c.own
 	c.trace = balancer.TraceFrom(ctx)
-	if outer := callOf(ctx); outer != nil {
-		c.member = outer.member
+	switch outer := callOf(ctx); {
+	case outer == nil:
+	case outer.channel == nil: // that of All
+		c.member = outer.member.in(cc)
+	case c.trace == outer.trace: // an interceptor of another call makes this one, which is none of its attempts
+		c.trace = nil
+	}
+	if c.trace == nil && ch.traced != nil {
+		c.trace = new(balancer.Trace)
 	}
 	c.key, c.hasKey = balancer.KeyFrom(ctx)
 	for _, o := range options {
@@ -67,6 +97,24 @@ func newCall(ctx context.Context, streaming bool, options []grpc.CallOption) *ca
 			c.key, c.hasKey = balancer.HashKey(key.text), true
 		}
 	}
+	return c
+}
+
+// callIn returns the call that a pick of p is made for, or nil. The context of a
+// call over another channel says nothing: it is there when an interceptor of that
+// call makes this one.
+func (p *pool) callIn(ctx context.Context) *callContext {
+	c := callOf(ctx)
+	if c == nil || c.channel == nil {
+		return c // All has no channel before the first pick
+	}
+	if last := c.pool.Load(); last == p {
+		return c
+	}
+	if !c.channel.has(p, c.cc) {
+		return nil
+	}
+	c.pool.Store(p)
 	return c
 }
 
@@ -80,7 +128,22 @@ type history struct {
 	tried [maxTried]*balancer.Backend // guarded by mu
 	n     int                         // guarded by mu
 	why   balancer.Reason             // there may be another attempt; guarded by mu
+	last  lastAttempt                 // guarded by mu
+	paid  bool                        // the budget has paid for the next attempt; guarded by mu
+	pool  *pool                       // that picked last; guarded by mu
+	next  *balancer.Pick              // for the next attempt, or nil; guarded by mu
 }
+
+// A lastAttempt is what a retry depends on.
+type lastAttempt struct {
+	ending   ending
+	code     codes.Code
+	pushback time.Duration
+}
+
+// free reports whether no server has processed the attempt, so that a further
+// one is no additional load.
+func (e ending) free() bool { return e <= refused }
 
 // reason returns why there is an attempt after others, if it is one. It is called
 // with the history's mu held.
@@ -91,14 +154,20 @@ func (c *callContext) reason() balancer.Reason {
 	return c.history.why
 }
 
-// failed takes note of how far an attempt got that failed.
-func (h *history) failed(info *gbalancer.DoneInfo) {
+// ended takes note of how an attempt ended.
+func (h *history) ended(e ending, info *gbalancer.DoneInfo) {
+	if info.Err == nil {
+		return
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.last = lastAttempt{ending: e, code: status.Code(info.Err), pushback: pushback(info.Trailer)}
 	switch {
+	case e == refused:
+		h.why = balancer.Refused
 	case !info.BytesSent:
 		h.why = balancer.NotSent
-	case !info.BytesReceived:
+	case !info.BytesReceived || e == lost || e == cut:
 		h.why = balancer.Broken
 	default:
 		h.why = balancer.Answer

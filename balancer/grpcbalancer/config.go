@@ -1,24 +1,43 @@
 package grpcbalancer
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/serviceconfig"
+	"google.golang.org/grpc/status"
 
 	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/health"
 )
 
 // Config says how a channel works. The zero value is ready to use.
 type Config struct {
 	// Balancer says how to choose among the backends.
 	Balancer balancer.Config
+	// Retry says when a unary call is sent to another backend.
+	Retry Retry
 	// Hedge, if its Percentile is set, sends calls that take long to a second
 	// backend.
 	Hedge Hedge
+	// Outcome, if set, says what a status means for the backend that ended an
+	// attempt with it, OK included. The method is such as "/pkg.Service/Method".
+	// It is asked once for each attempt, at its end, and by many goroutines; it
+	// is not asked where the status was made by the client (the connection was
+	// lost, the message was too long, the deadline passed). health.Unreachable
+	// counts as health.Failure. The default is [CodeOutcome]. It needs the
+	// interceptors of DialOptions.
+	Outcome func(method string, s *status.Status, trailer metadata.MD) health.Outcome
+	// ServiceConfig is the rest of the channel's service config as JSON, such as
+	// methodConfig with a retryPolicy, or healthCheckConfig. It must not choose a
+	// load-balancing policy, which is this one. (A whole service config may be given
+	// after DialOptions instead, with "loadBalancingConfig": [{"sidestep": {}}] in it.)
+	ServiceConfig string
 	// MaxConnections is how many connections a backend may have. It gets another
 	// one when all that it has carry StreamsPerConnection requests, and gives it
 	// back when it has not been needed for a minute. The default is 1: requests
@@ -34,8 +53,9 @@ type Config struct {
 	// without that service is asked once.
 	ReportPeriod time.Duration
 	// Traced, if set, is told at the end of each call where it went, and why more
-	// than once, and of a stream when it has had its first message. It is for
-	// traces, see package balancer/telemetry, and must not block.
+	// than once, and of a stream when it has had its first message, or has ended
+	// without one, or could not be opened: once of each. It is for traces, see
+	// package balancer/telemetry, and must not block.
 	Traced func(ctx context.Context, t *balancer.Trace)
 	// KeepProxy leaves the proxies of the environment in place (HTTPS_PROXY), and
 	// so does without grpc.WithNoProxy.
@@ -63,10 +83,7 @@ func (c *Config) validate() error {
 	case c.ReportPeriod < 0:
 		return fail("ReportPeriod", c.ReportPeriod, "is negative")
 	}
-	if err := c.Hedge.validate(); err != nil {
-		return err
-	}
-	return c.forPolicy().validate()
+	return cmp.Or(c.Retry.validate(), c.Hedge.validate(), c.validateServiceConfig(), c.forPolicy(0).validate())
 }
 
 // An lbConfig is the part of a Config that the policy needs, as gRPC hands it
@@ -78,11 +95,13 @@ type lbConfig struct {
 	MaxConnections       int               `json:"maxConnections,omitempty"`
 	StreamsPerConnection int               `json:"streamsPerConnection,omitempty"`
 	ReportPeriod         balancer.Duration `json:"reportPeriod,omitempty"`
+	Channel              uint64            `json:"channel,omitempty"` // whose config it is
 	Invalid              string            `json:"invalid,omitempty"` // why there is no Config
 }
 
-func (c *Config) forPolicy() *lbConfig {
+func (c *Config) forPolicy(channel uint64) *lbConfig {
 	return &lbConfig{
+		Channel:              channel,
 		Config:               c.Balancer,
 		MaxConnections:       c.MaxConnections,
 		StreamsPerConnection: c.StreamsPerConnection,
@@ -107,16 +126,44 @@ func (c *lbConfig) validate() error {
 	return nil
 }
 
+// validateServiceConfig reads as much of ServiceConfig as is to be known here.
+// gRPC reads the rest, and grpc.NewClient fails if it cannot.
+func (c *Config) validateServiceConfig() error {
+	if c.ServiceConfig == "" {
+		return nil
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(c.ServiceConfig), &fields); err != nil {
+		return fmt.Errorf("grpcbalancer config: ServiceConfig: %w", err)
+	}
+	for _, name := range []string{"loadBalancingConfig", "loadBalancingPolicy"} {
+		if _, ok := fields[name]; ok {
+			return fmt.Errorf("grpcbalancer config: ServiceConfig: %s is for Balancer to choose", name)
+		}
+	}
+	return nil
+}
+
 // serviceConfig writes the config as gRPC wants it. What is impossible is
 // written, too, since it is grpc.NewClient that can return an error.
-func (c *Config) serviceConfig() string {
-	lb := c.forPolicy()
+func (c *Config) serviceConfig(channel uint64) string {
+	lb, rest := c.forPolicy(channel), c.ServiceConfig
 	if err := c.validate(); err != nil {
-		lb = &lbConfig{Invalid: err.Error()}
+		lb, rest = &lbConfig{Invalid: err.Error()}, ""
+	}
+	fields := make(map[string]json.RawMessage)
+	if rest != "" {
+		if err := json.Unmarshal([]byte(rest), &fields); err != nil { // it has been validated
+			panic(fmt.Sprintf("%s: service config: %v", Name, err))
+		}
 	}
 	text, err := json.Marshal(lb)
 	if err != nil { // a valid Config holds nothing that JSON does not know
 		panic(fmt.Sprintf("%s: config: %v", Name, err))
 	}
-	return fmt.Sprintf(`{"loadBalancingConfig":[{%q:%s}]}`, Name, text)
+	fields["loadBalancingConfig"] = fmt.Appendf(nil, `[{%q:%s}]`, Name, text)
+	if text, err = json.Marshal(fields); err != nil {
+		panic(fmt.Sprintf("%s: service config: %v", Name, err))
+	}
+	return string(text)
 }

@@ -63,7 +63,6 @@ func (c *connection) add(s *subConn, to grpcresolver.Address) {
 		return
 	}
 	s.sub = sub
-	s.picked = gbalancer.PickResult{SubConn: sub, Done: s.finish}
 	c.subs = append(c.subs, s)
 	c.pool.dials.add(s)
 }
@@ -72,7 +71,7 @@ func (c *connection) add(s *subConn, to grpcresolver.Address) {
 // mu held.
 func (c *connection) addNext() {
 	i := slices.IndexFunc(c.addresses, func(a grpcresolver.Address) bool {
-		return !slices.ContainsFunc(c.subs, func(s *subConn) bool { return s.address.Addr == a.Addr })
+		return !slices.ContainsFunc(c.subs, func(s *subConn) bool { return sameAddress(s.address, a) })
 	})
 	if i >= 0 {
 		c.add(&subConn{}, c.addresses[i])
@@ -104,7 +103,7 @@ func (c *connection) settled(s *subConn) {
 		c.next.Stop()
 		c.next = nil
 	}
-	c.drop(func(o *subConn) bool { return o.address.Addr != s.address.Addr })
+	c.drop(func(o *subConn) bool { return !sameAddress(o.address, s.address) })
 }
 
 // drop gives up some of the SubConns. It is called with the pool's mu held.

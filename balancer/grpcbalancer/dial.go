@@ -25,10 +25,12 @@ func DialOptions(config balancer.Config) []grpc.DialOption {
 // for the caller to add. A config that is impossible makes grpc.NewClient fail,
 // with an error that names the field. The options are, in gRPC's terms:
 //
-//   - WithDefaultServiceConfig selects the policy with the config. To have
-//     retries or health checks, too, give a whole service config after these
-//     options, with "loadBalancingConfig": [{"sidestep": {}}] in it. Client-side
-//     health checking needs no further import.
+//   - WithDefaultServiceConfig selects the policy with the config, together with
+//     Config.ServiceConfig. A service config that is given after these options
+//     replaces it as a whole. It should have "loadBalancingConfig": [{"sidestep": {}}]
+//     in it. If it names no policy at all, gRPC would take pick_first, and calls fail
+//     with FAILED_PRECONDITION and say so. Client-side health checking needs no
+//     further import.
 //   - WithNoProxy, because no proxy of the environment leads to pods.
 //   - WithConnectParams: 250 ms before the second attempt to connect, 1.6 times
 //     as much before each further one, up to 15 s; and 5 s for an attempt. gRPC's
@@ -40,20 +42,27 @@ func DialOptions(config balancer.Config) []grpc.DialOption {
 //     expects them more often than every 5 minutes.
 //   - WithChainUnaryInterceptor and WithChainStreamInterceptor: they let attempts
 //     know of those before them, so that a retry goes to another backend; let a
-//     stream count as answered with its first message; hedge; and tell a request
-//     whose deadline passed before discovery had an answer what it was waiting
-//     for.
+//     stream count as answered with its first message; retry and hedge; and tell a
+//     request whose deadline passed before discovery had an answer what it was
+//     waiting for.
+//
+// An interceptor of your own that is given before these options, or by
+// grpc.WithUnaryInterceptor, which gRPC always calls first, is called once for each
+// call, and sees its final outcome. One of WithChainUnaryInterceptor after these
+// options is called once for each attempt that Config.Retry or Config.Hedge makes,
+// and sees the outcome of that. gRPC's own retries are below all of them; a
+// stats.Handler is told of each.
 //
 // Of two options that set the same thing gRPC takes the later, so whatever is
 // given after these prevails. The resolver is the one that is registered for the
 // scheme. grpc.WithResolvers(resolver.NewBuilder(...)), before or after these,
 // replaces it, for example to use another source.
 func (c Config) DialOptions() []grpc.DialOption {
-	calls := &interceptors{hedger: newHedger(c.Hedge), traced: c.Traced}
+	ch := c.newChannel()
 	options := []grpc.DialOption{
-		grpc.WithDefaultServiceConfig(c.serviceConfig()),
-		grpc.WithChainUnaryInterceptor(calls.unary),
-		grpc.WithChainStreamInterceptor(calls.stream),
+		grpc.WithDefaultServiceConfig(c.serviceConfig(ch.id)),
+		grpc.WithChainUnaryInterceptor(ch.unary),
+		grpc.WithChainStreamInterceptor(ch.stream),
 	}
 	if !c.KeepProxy {
 		options = append(options, grpc.WithNoProxy())

@@ -10,4 +10,6 @@ import (
 var ParseReport = parseReport
 
 // ResultOf says what the end of an attempt means.
-func ResultOf(info gbalancer.DoneInfo) (balancer.Result, bool) { return resultOf(&info) }
+func ResultOf(info gbalancer.DoneInfo) (balancer.Result, bool) {
+	return (*callContext)(nil).resultOf(endingOf(&info), &info, false)
+}

@@ -47,27 +47,16 @@ func (h Hedge) validate() error {
 type hedger struct {
 	// Set at the start and read-only.
 	Hedge
-	start  time.Time
-	budget *health.Budget // for hedges and gRPC's own retries, though it cannot refuse those
+	channel *channel
 
 	timers sync.Map // *health.HedgeTimer by method
 }
 
-func newHedger(h Hedge) *hedger {
+func newHedger(h Hedge, ch *channel) *hedger {
 	if h.Percentile == 0 {
 		return nil
 	}
-	return &hedger{Hedge: h, start: time.Now(), budget: health.NewBudget(0)}
-}
-
-func (h *hedger) now() int64 { return int64(time.Since(h.start)) }
-
-// retried takes note of an attempt that gRPC makes by itself, which leaves less
-// for hedges.
-func (h *hedger) retried() {
-	if h != nil {
-		h.budget.Withdraw(h.now())
-	}
+	return &hedger{Hedge: h, channel: ch}
 }
 
 // timer returns that of a method; nil if its calls are not to be hedged.
@@ -86,43 +75,26 @@ func (h *hedger) timer(method string, reply any) *health.HedgeTimer {
 	return t
 }
 
-// An rpc is a unary call as an interceptor gets it.
-type rpc struct {
-	method   string
-	req      any
-	reply    any
-	cc       *grpc.ClientConn
-	invoke   grpc.UnaryInvoker
-	opts     []grpc.CallOption
-	finished func(error) // told the outcome in place of both attempts; may be nil
-}
-
-func (r *rpc) send(ctx context.Context) error {
-	return r.invoke(ctx, r.method, r.req, r.reply, r.cc, r.opts...)
-}
-
-// call makes a call that may be hedged.
+// call makes a call that may be hedged. The context is for one call of this.
 func (h *hedger) call(first *callContext, r *rpc, timer *health.HedgeTimer) error {
-	h.budget.Deposit()
-	first.hedger = h
-	began := h.now()
+	began := h.channel.now()
 	delay, ok := timer.Delay(began)
 	if !ok {
 		err := r.send(first)
-		timer.Observe(time.Duration(h.now() - began))
+		timer.Observe(time.Duration(h.channel.now() - began))
 		return err
 	}
 	parent := first.Context
 	var stop, stopSecond context.CancelFunc
 	first.Context, stop = context.WithCancel(parent)
 	defer stop()
-	second := &hedge{rpc: r.again(), done: make(chan struct{})}
-	second.context = &callContext{key: first.key, hasKey: first.hasKey, elsewhere: true, history: first.history, trace: first.trace}
+	second := &hedge{rpc: r.again(), done: make(chan struct{}), context: first.sibling()}
+	second.context.elsewhere = true
 	second.context.Context, stopSecond = context.WithCancel(parent)
 	defer stopSecond()
 	start := time.AfterFunc(delay, func() {
 		defer close(second.done)
-		if !h.budget.Withdraw(h.now()) {
+		if !h.channel.budget.Withdraw(h.channel.now()) {
 			return
 		}
 		if second.err = second.rpc.send(second.context); second.err == nil {
@@ -132,9 +104,9 @@ func (h *hedger) call(first *callContext, r *rpc, timer *health.HedgeTimer) erro
 		}
 	})
 	err := r.send(first)
-	timer.Observe(time.Duration(h.now() - began))
+	timer.Observe(time.Duration(h.channel.now() - began))
 	if start.Stop() {
-		return r.end(err)
+		return err
 	}
 	if err == nil || !worthWaiting(err) {
 		second.context.overtaken.Store(true)
@@ -144,14 +116,6 @@ func (h *hedger) call(first *callContext, r *rpc, timer *health.HedgeTimer) erro
 	if err != nil && second.won {
 		second.rpc.handOver(r)
 		err = nil
-	}
-	return r.end(err)
-}
-
-// end tells those who wanted to be told.
-func (r *rpc) end(err error) error {
-	if r.finished != nil {
-		r.finished(err)
 	}
 	return err
 }
@@ -184,34 +148,21 @@ type secondRPC struct {
 	first           []grpc.CallOption
 }
 
-// again returns the second attempt of r, and takes from r the options that must
-// not be told of the end of both.
+// again returns the second attempt of r.
 func (r *rpc) again() *secondRPC {
 	s := &secondRPC{rpc: *r, first: r.opts}
 	s.reply = r.reply.(proto.Message).ProtoReflect().New().Interface()
 	s.opts = make([]grpc.CallOption, 0, len(r.opts))
-	r.opts = make([]grpc.CallOption, 0, len(r.opts))
-	var finished []func(error)
 	for _, o := range s.first {
-		switch o := o.(type) {
+		switch o.(type) {
 		case grpc.HeaderCallOption:
-			s.opts, r.opts = append(s.opts, grpc.Header(&s.header)), append(r.opts, o)
+			o = grpc.Header(&s.header)
 		case grpc.TrailerCallOption:
-			s.opts, r.opts = append(s.opts, grpc.Trailer(&s.trailer)), append(r.opts, o)
+			o = grpc.Trailer(&s.trailer)
 		case grpc.PeerCallOption:
-			s.opts, r.opts = append(s.opts, grpc.Peer(&s.peer)), append(r.opts, o)
-		case grpc.OnFinishCallOption:
-			finished = append(finished, o.OnFinish)
-		default:
-			s.opts, r.opts = append(s.opts, o), append(r.opts, o)
+			o = grpc.Peer(&s.peer)
 		}
-	}
-	if len(finished) > 0 {
-		r.finished = func(err error) {
-			for _, f := range finished {
-				f(err)
-			}
-		}
+		s.opts = append(s.opts, o)
 	}
 	return s
 }

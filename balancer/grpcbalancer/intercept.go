@@ -7,45 +7,63 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/sidestep-lb/sidestep/balancer"
 	"github.com/sidestep-lb/sidestep/resolver"
 )
 
-// interceptors are those of a channel.
-type interceptors struct {
-	hedger *hedger                                // nil without hedging
-	traced func(context.Context, *balancer.Trace) // or nil
-}
-
-func (i *interceptors) newCall(ctx context.Context, streaming bool, opts []grpc.CallOption) *callContext {
-	call := newCall(ctx, streaming, opts)
-	if call.trace == nil && i.traced != nil {
-		call.trace = new(balancer.Trace)
+func (ch *channel) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	if err := ch.check(cc); err != nil {
+		return err
 	}
-	return call
-}
-
-func (i *interceptors) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	call := i.newCall(ctx, false, opts)
+	c := ch.newCall(ctx, cc, method, false, opts)
+	if ch.budget != nil {
+		ch.budget.Deposit()
+	}
+	timer := ch.hedger.timer(method, reply)
+	if c.member != nil {
+		timer = nil
+	}
 	var err error
-	if timer := i.hedger.timer(method, reply); timer != nil && call.member == nil {
-		err = i.hedger.call(call, &rpc{method: method, req: req, reply: reply, cc: cc, invoke: invoke, opts: opts}, timer)
+	if timer == nil && ch.retry.TryTimeout == 0 && !hasOnFinish(opts) { // as a rule, and then there is nothing to be prepared
+		err = invoke(c, method, req, reply, cc, opts...)
+		c.release(err)
+		if err != nil {
+			r := newRPC(method, req, reply, cc, invoke, opts)
+			err = ch.again(c, r, err, func(int) error { return r.send(c) })
+		}
 	} else {
-		err = invoke(call, method, req, reply, cc, opts...)
+		r := newRPC(method, req, reply, cc, invoke, opts)
+		send := func(n int) error {
+			if timer != nil {
+				return ch.hedger.call(c.sibling(), r, timer)
+			}
+			return ch.try(c, r, n)
+		}
+		err = ch.again(c, r, send(1), send)
+		r.end(err)
 	}
-	if i.traced != nil {
-		i.traced(ctx, call.trace)
+	if ch.traced != nil {
+		ch.traced(ctx, c.trace)
 	}
 	return explain(cc, err)
 }
 
-func (i *interceptors) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	call := i.newCall(ctx, true, opts)
-	stream, err := open(call, desc, cc, method, opts...)
+func (ch *channel) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	if err := ch.check(cc); err != nil {
+		return nil, err
+	}
+	c := ch.newCall(ctx, cc, method, true, opts)
+	if ch.budget != nil {
+		ch.budget.Deposit()
+	}
+	if ch.traced != nil {
+		opts = append(opts[:len(opts):len(opts)], grpc.OnFinish(func(error) { c.tell() })) // if nobody receives
+	}
+	stream, err := open(c, desc, cc, method, opts...)
 	if err != nil {
+		c.tell()
 		return nil, explain(cc, err)
 	}
-	return &watchedStream{ClientStream: stream, call: call, traced: i.traced}, nil
+	return &watchedStream{ClientStream: stream, call: c}, nil
 }
 
 // explain adds to the error of a request whose deadline passed what the channel

@@ -56,7 +56,7 @@ func (p *policy) configure(lb any) error {
 // use.
 func (p *policy) ResolverError(err error) {
 	if p.pool == nil {
-		p.cc.UpdateState(gbalancer.State{ConnectivityState: connectivity.TransientFailure, Picker: base.NewErrPicker(err)})
+		p.cc.UpdateState(gbalancer.State{ConnectivityState: connectivity.TransientFailure, Picker: base.NewErrPicker(plain(err))})
 		return
 	}
 	p.pool.resolverError(err)

@@ -35,11 +35,13 @@ type pool struct {
 	reportPeriod time.Duration // in which servers are asked for them; or 0
 	maxConns     int           // of a backend
 	streams      int64         // on each of them, before there is another one
+	channel      uint64        // the id of the channel whose DialOptions the config is from, or 0
 	calls        sync.Pool     // of *call
 
 	// Used in calls of update alone.
 	addresses addresses
 	endpoints []discovery.Endpoint // of the last update
+	others    foreign              // those of them that another resolver made
 
 	pushing sync.Mutex         // held while gRPC is told, so that it hears things in order; taken before mu
 	told    connectivity.State // guarded by pushing
@@ -63,6 +65,7 @@ func newPool(cc gbalancer.ClientConn, target string, config *lbConfig, newPolicy
 		reportPeriod: time.Duration(config.ReportPeriod),
 		maxConns:     max(config.MaxConnections, 1),
 		streams:      int64(config.StreamsPerConnection),
+		channel:      config.Channel,
 	}
 	if p.streams == 0 {
 		p.streams = defaultStreams
@@ -80,8 +83,8 @@ func newPool(cc gbalancer.ClientConn, target string, config *lbConfig, newPolicy
 
 // update makes the pool hold the endpoints of s.
 func (p *pool) update(s grpcresolver.State) error {
-	p.addresses = addresses{of: s.Endpoints}
-	p.endpoints = endpointsOf(s, p.endpoints)
+	p.endpoints = endpointsOf(s, p.endpoints, &p.others)
+	p.addresses = addresses{of: s.Endpoints, others: &p.others}
 	if len(p.endpoints) == 0 {
 		reason := resolver.Unusable(s)
 		if reason == nil {

@@ -69,6 +69,24 @@ func (c *connection) pick() *subConn {
 	}
 }
 
+// room reports whether one of the connections has room for a request. If not, it
+// sees to it that there will be another connection, if there may.
+func (c *connection) room() bool {
+	ready := c.ready.Load()
+	if ready == nil {
+		return false
+	}
+	for _, s := range *ready {
+		if s.inFlight.Load() < c.pool.streams {
+			return true
+		}
+	}
+	if len(*ready) < c.pool.maxConns && c.growth.Load() == still && c.ready.Load() == ready && c.growth.CompareAndSwap(still, growing) {
+		time.AfterFunc(0, c.grow) // the pick takes no lock
+	}
+	return false
+}
+
 // leave ends what pick counted.
 func (s *subConn) leave() {
 	if s.conn.pool.maxConns > 1 {

@@ -17,9 +17,9 @@ type subConn struct {
 	address grpcresolver.Address
 	spare   bool // there were others when it was made, see scale.go
 	sub     gbalancer.SubConn
-	picked  gbalancer.PickResult // of a plain pick of the backend
 
-	inFlight atomic.Int64 // requests, if the pool scales
+	link     atomic.Pointer[link] // the connection that there is or was last
+	inFlight atomic.Int64         // requests, if the pool scales
 
 	// Guarded by the pool's mu.
 	state   connectivity.State // as the server's health has it
@@ -42,6 +42,7 @@ func (s *subConn) changed(now gbalancer.SubConnState) {
 	closed := s.closed
 	if !closed {
 		s.up = true
+		s.link.Store(s.newLink())
 		p.dials.done(s)
 		s.conn.settled(s)
 	}
@@ -125,10 +126,4 @@ func (s *subConn) close() {
 	s.closed = true
 	s.conn.pool.dials.done(s)
 	time.AfterFunc(drainDelay, s.sub.Shutdown)
-}
-
-// finish ends a plain pick.
-func (s *subConn) finish(info gbalancer.DoneInfo) {
-	s.leave()
-	s.conn.pool.finish(s.conn.backend.Picked(), &info)
 }
