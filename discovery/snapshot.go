@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -18,6 +19,11 @@ type Snapshot struct {
 	// LocalOnly is the Service's internalTrafficPolicy "Local": only endpoints
 	// on the client's own node may be used.
 	LocalOnly bool
+	// ClusterIP is where kube-proxy forwards the port of the target, if the source
+	// knows that it does anywhere. It balances connections, not requests, and is of
+	// use to a client that cannot know which endpoints are its own, see package
+	// topology.
+	ClusterIP netip.AddrPort
 	// ClientAffinity is the Service's sessionAffinity "ClientIP": kube-proxy sends
 	// whatever comes from one IP address to one endpoint, as long as that may be
 	// used. To a pod that is its client, this means one endpoint for all requests;
@@ -57,7 +63,7 @@ func (s *Snapshot) Equal(o *Snapshot) bool {
 	if s == nil || o == nil {
 		return s == o
 	}
-	return s.LocalOnly == o.LocalOnly && s.ClientAffinity == o.ClientAffinity && errorText(s.Reason) == errorText(o.Reason) && errorText(s.Degraded) == errorText(o.Degraded) &&
+	return s.LocalOnly == o.LocalOnly && s.ClusterIP == o.ClusterIP && s.ClientAffinity == o.ClientAffinity && errorText(s.Reason) == errorText(o.Reason) && errorText(s.Degraded) == errorText(o.Degraded) &&
 		EqualEndpoints(s.Endpoints, o.Endpoints)
 }
 
