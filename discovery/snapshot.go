@@ -102,7 +102,7 @@ func (s *Snapshot) Unusable(target Target) error {
 	case len(s.Endpoints) == 0:
 		return fmt.Errorf("%s: %w: it has no pods", target, ErrNoEndpoints)
 	case s.LocalOnly:
-		return fmt.Errorf("%s: %w: internalTrafficPolicy is Local and none of its %d endpoints (%d ready) is known to run on this node",
+		return fmt.Errorf("%s: %w: internalTrafficPolicy is Local and none of its %d endpoints (%d ready) is known to run on this node, which SIDESTEP_NODE tells",
 			target, ErrNoEndpoints, len(s.Endpoints), s.Ready())
 	default:
 		return fmt.Errorf("%s: %w: %d of its %d endpoints are ready", target, ErrNoEndpoints, s.Ready(), len(s.Endpoints))
