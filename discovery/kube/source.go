@@ -78,7 +78,12 @@ func New(config Config) *Source {
 		s.timing.SpreadUntil = time.Now().Add(config.StartJitter)
 	}
 	s.services.api = config.API
-	s.client = sync.OnceValues(s.newClient)
+	if config.Host != "" {
+		s.client = sync.OnceValues(s.newClient)
+	} else {
+		cache := new(clientCache)
+		s.client = func() (*kubeapi.Client, error) { return cache.get(s.newClient) }
+	}
 	s.namespace = sync.OnceValue(s.ownNamespace)
 	s.domain = sync.OnceValue(s.clusterDomain)
 	return s
