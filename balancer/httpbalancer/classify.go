@@ -99,6 +99,9 @@ func (p *pool) isService(ctx context.Context, host hostName) bool {
 	if now == nil {
 		var late <-chan time.Time
 		if p.transport.askFirst {
+			if p.transport.names.knows(host) {
+				return p.transport.names.isService(ctx, host)
+			}
 			timer := time.NewTimer(headStart)
 			defer timer.Stop()
 			late = timer.C

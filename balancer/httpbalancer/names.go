@@ -85,6 +85,14 @@ func (n *names) isService(ctx context.Context, host hostName) bool {
 	return v.service
 }
 
+// knows reports whether isService would not wait.
+func (n *names) knows(host hostName) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	v := n.verdicts[host.text]
+	return v != nil && v.known
+}
+
 // recall returns what is known of a host, or what tells that it is.
 func (n *names) recall(host hostName) (known, service bool, asked <-chan struct{}) {
 	n.mu.Lock()
