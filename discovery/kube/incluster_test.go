@@ -108,7 +108,6 @@ func TestInClusterIsOneSource(t *testing.T) {
 	}
 }
 
-
 func TestWithoutTheRightToReadServicesAPodsEnvironmentKnowsTheirPorts(t *testing.T) {
 	server := kubetest.StartTLS()
 	defer server.Close()

@@ -171,4 +171,3 @@ func FuzzForeignNamesStayForeign(f *testing.F) {
 		}
 	})
 }
-

@@ -25,7 +25,9 @@ func TestThePortOfAHeadlessServiceIsThePods(t *testing.T) {
 			awaitEndpoints(t, sub, "10.0.0.1:7000 10.0.0.2:7000 10.0.0.3:7000")
 			// With a cluster IP nothing forwards the port.
 			server.SetService(kubetest.ClusterIPService("kiada", "quiz", kubetest.Ports{"grpc": 80}))
-			await(t, sub, "no such port", func(v discovery.View) bool { return v.Snapshot.Degraded != nil || errors.Is(reason(v), discovery.ErrPortNotFound) })
+			await(t, sub, "no such port", func(v discovery.View) bool {
+				return v.Snapshot.Degraded != nil || errors.Is(reason(v), discovery.ErrPortNotFound)
+			})
 		})
 	}
 }

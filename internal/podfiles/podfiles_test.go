@@ -39,7 +39,7 @@ func TestOptionsOfResolvConf(t *testing.T) {
 	want := ResolvConf{
 		Servers: []netip.Addr{netip.MustParseAddr("10.96.0.10")},
 		Search:  []string{"kiada.svc.cluster.local", "svc.cluster.local", "cluster.local"},
-		NDots:   5, Timeout: 3 * time.Second, Attempts: 4,
+		NDots:   5, NoTLDQuery: true, Timeout: 3 * time.Second, Attempts: 4,
 		Rotate: true, UseVC: true, SingleRequest: true, NoAAAA: true, TrustAD: true, NoReload: true,
 		Ignored: []string{"inet6", "no-check-names", "sortlist"},
 	}
@@ -50,7 +50,7 @@ func TestOptionsOfResolvConf(t *testing.T) {
 		t.Errorf("servers %v, search %v", conf.Servers, conf.Search)
 	}
 	if conf.NDots != want.NDots || conf.Timeout != want.Timeout || conf.Attempts != want.Attempts ||
-		!conf.Rotate || !conf.UseVC || !conf.SingleRequest || !conf.NoAAAA || !conf.TrustAD || !conf.NoReload {
+		!conf.Rotate || !conf.UseVC || !conf.SingleRequest || !conf.NoAAAA || !conf.TrustAD || !conf.NoReload || !conf.NoTLDQuery {
 		t.Errorf("got %+v", conf)
 	}
 
@@ -152,7 +152,7 @@ func FuzzResolvConf(f *testing.F) {
 			t.Errorf("domain %q", d)
 		}
 		names := conf.Names(name)
-		if !slices.Contains(names, strings.TrimSuffix(name, ".")+".") {
+		if !slices.Contains(names, strings.TrimSuffix(name, ".")+".") && !(conf.NoTLDQuery && !strings.Contains(name, ".")) {
 			t.Errorf("%q is not among %q", name, names)
 		}
 		for _, n := range names {

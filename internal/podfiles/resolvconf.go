@@ -48,6 +48,8 @@ type ResolvConf struct {
 	NoAAAA bool
 	// TrustAD sets the AD bit of queries.
 	TrustAD bool
+	// NoTLDQuery never asks for a name without a dot as it is.
+	NoTLDQuery bool
 	// NoReload does not read the file again when it changes.
 	NoReload bool
 	// Ignored are the options and keywords that a resolver may obey and that have
@@ -134,7 +136,8 @@ func (c *ResolvConf) option(option string) {
 	case "no-reload":
 		c.NoReload = true
 	case "edns0": // all queries have it, until a server refuses it
-	case "no-tld-query": // no name without a dot is ever asked for as it is
+	case "no-tld-query":
+		c.NoTLDQuery = true
 	default:
 		c.ignore(name)
 	}
@@ -209,7 +212,7 @@ func (c ResolvConf) Names(name string) []string {
 			names = append(names, fmt.Sprintf("%s.%s.", name, domain))
 		}
 	}
-	if !asItIsFirst {
+	if !asItIsFirst && (!c.NoTLDQuery || strings.Contains(name, ".") || len(names) == 0) {
 		names = append(names, itself)
 	}
 	return names
