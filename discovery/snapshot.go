@@ -26,9 +26,9 @@ type Snapshot struct {
 	ClusterIP netip.AddrPort
 	// ClientAffinity is the Service's sessionAffinity "ClientIP": kube-proxy sends
 	// whatever comes from one IP address to one endpoint, as long as that may be
-	// used. To a pod that is its client, this means one endpoint for all requests;
-	// a balancer can honour it by hashing a key that stays the same. Of headless
-	// Services it is not set, as kube-proxy does not serve them.
+	// used. To a pod that is its client, this means one endpoint for all requests,
+	// which is why no balancer of this module goes by it; see kube.ErrAffinity. Of
+	// headless Services it is not set, as kube-proxy does not serve them.
 	ClientAffinity bool
 	// Reason says why there are no endpoints where the source knows: it wraps
 	// ErrServiceNotFound, ErrPortNotFound or ErrNoEndpoints. Nil when there are

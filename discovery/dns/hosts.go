@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sidestep-lb/sidestep/discovery"
@@ -25,7 +26,7 @@ func openHosts(file string) *podfiles.Hosts {
 // the hosts file has as it is written.
 func (s *Source) inHosts(target discovery.Target) (discovery.Target, bool) {
 	host := target.Host()
-	if target.Scheme != discovery.SchemeHeadless || len(s.hosts.Lookup(host)) == 0 {
+	if target.Scheme != discovery.SchemeHeadless || strings.HasSuffix(host, ".") || len(s.hosts.Lookup(host)) == 0 {
 		return target, false
 	}
 	return discovery.Target{Scheme: target.Scheme, Name: host, Port: target.Port}, true
@@ -33,9 +34,10 @@ func (s *Source) inHosts(target discovery.Target) (discovery.Target, bool) {
 
 // fromHosts returns what the hosts file says of the target's name. Addresses of
 // the own machine are as good as others there: whoever writes the file may do what
-// the program may.
+// the program may. Whoever writes a Service may not: an absolute name may be the
+// alias that an ExternalName is, such as localhost, and is for DNS.
 func (l *lookup) fromHosts() (reading, bool) {
-	if l.hosts == nil || l.target.Scheme != discovery.SchemeHeadless || l.target.Service != "" {
+	if l.hosts == nil || l.target.Scheme != discovery.SchemeHeadless || l.target.Service != "" || strings.HasSuffix(l.target.Name, ".") {
 		return reading{}, false
 	}
 	addrs := l.hosts.Lookup(l.target.Name)

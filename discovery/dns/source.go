@@ -27,8 +27,8 @@ type Config struct {
 	// cluster.local where there is none.
 	Domain string
 	// HostsFile is the hosts file. Empty means /etc/hosts. A headless target whose
-	// host it has, as written, is served by what it says, which no DNS server is
-	// asked about.
+	// host it has, as written and without a last dot, is served by what it says,
+	// which no DNS server is asked about.
 	HostsFile string
 	// MinTTL and MaxTTL bound for how long an answer is used before the next
 	// query, whatever its TTL. Zero means 1 s and 60 s.
