@@ -28,9 +28,6 @@ func Fallback(primary, secondary Source) Source { return fallback{primary, secon
 
 type fallback struct{ primary, secondary Source }
 
-// Canonical puts the target into the primary's form.
-func (f fallback) Canonical(t Target) Target { return canonical(f.primary, t) }
-
 // Watch implements Source.
 func (f fallback) Watch(ctx context.Context, target Target, r Receiver) {
 	run := &fallbackRun{fallback: f, ctx: ctx, target: target, receiver: r}

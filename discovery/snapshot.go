@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -18,11 +19,16 @@ type Snapshot struct {
 	// LocalOnly is the Service's internalTrafficPolicy "Local": only endpoints
 	// on the client's own node may be used.
 	LocalOnly bool
+	// ClusterIP is where kube-proxy forwards the port of the target, if the source
+	// knows that it does anywhere. It balances connections, not requests, and is of
+	// use to a client that cannot know which endpoints are its own, see package
+	// topology.
+	ClusterIP netip.AddrPort
 	// ClientAffinity is the Service's sessionAffinity "ClientIP": kube-proxy sends
 	// whatever comes from one IP address to one endpoint, as long as that may be
-	// used. To a pod that is its client, this means one endpoint for all requests;
-	// a balancer can honour it by hashing a key that stays the same. Of headless
-	// Services it is not set, as kube-proxy does not serve them.
+	// used. To a pod that is its client, this means one endpoint for all requests,
+	// which is why no balancer of this module goes by it; see kube.ErrAffinity. Of
+	// headless Services it is not set, as kube-proxy does not serve them.
 	ClientAffinity bool
 	// Reason says why there are no endpoints where the source knows: it wraps
 	// ErrServiceNotFound, ErrPortNotFound or ErrNoEndpoints. Nil when there are
@@ -57,7 +63,7 @@ func (s *Snapshot) Equal(o *Snapshot) bool {
 	if s == nil || o == nil {
 		return s == o
 	}
-	return s.LocalOnly == o.LocalOnly && s.ClientAffinity == o.ClientAffinity && errorText(s.Reason) == errorText(o.Reason) && errorText(s.Degraded) == errorText(o.Degraded) &&
+	return s.LocalOnly == o.LocalOnly && s.ClusterIP == o.ClusterIP && s.ClientAffinity == o.ClientAffinity && errorText(s.Reason) == errorText(o.Reason) && errorText(s.Degraded) == errorText(o.Degraded) &&
 		EqualEndpoints(s.Endpoints, o.Endpoints)
 }
 
@@ -96,7 +102,7 @@ func (s *Snapshot) Unusable(target Target) error {
 	case len(s.Endpoints) == 0:
 		return fmt.Errorf("%s: %w: it has no pods", target, ErrNoEndpoints)
 	case s.LocalOnly:
-		return fmt.Errorf("%s: %w: internalTrafficPolicy is Local and none of its %d endpoints (%d ready) is known to run on this node",
+		return fmt.Errorf("%s: %w: internalTrafficPolicy is Local and none of its %d endpoints (%d ready) is known to run on this node, which SIDESTEP_NODE tells",
 			target, ErrNoEndpoints, len(s.Endpoints), s.Ready())
 	default:
 		return fmt.Errorf("%s: %w: %d of its %d endpoints are ready", target, ErrNoEndpoints, s.Ready(), len(s.Endpoints))

@@ -22,6 +22,11 @@ const aliasKubernetes = "kubernetes"
 //	k8s:///SERVICE[.NAMESPACE[.svc[.DOMAIN]]][:PORT][?via=VIA]
 //	headless:///SERVICE[.NAMESPACE[.svc[.DOMAIN]]][:PORT] or headless:///HOST[:PORT]
 //	static:///ADDRESS:PORT[,ADDRESS:PORT...]
+//
+// A name with a last dot is absolute, as in DNS (RFC 1034, section 3.1): it means
+// itself whatever the search path of resolv.conf. So api.dev. is a host and never
+// the Service api in the namespace dev, and of the names with a last dot only
+// SERVICE.NAMESPACE.svc.DOMAIN. is a Service.
 type Target struct {
 	// Scheme is one of the Scheme constants.
 	Scheme string
@@ -29,7 +34,9 @@ type Target struct {
 	// pod's own, an empty Domain that of the cluster.
 	Service, Namespace, Domain string
 	// Name is what a target names that is no Service: the host of a headless
-	// target that does not read as one, or the list of a static target.
+	// target that does not read as one, or the list of a static target. A host with
+	// a last dot is absolute; others go through the search path of resolv.conf.
+	// Beside a Service, it is the relative name that a source has completed.
 	Name string
 	// Port is the port of the Service; its zero value is the only one.
 	Port Port
@@ -213,17 +220,20 @@ func (p *targetParser) headless(name string) (Target, error) {
 	}
 	name = lower(host) + name[len(host):] // DNS does not tell capitals from small letters (RFC 4343)
 	host = lower(host)
-	if labels := strings.Split(host, "."); len(labels) > 2 && labels[2] != "svc" {
+	labels := strings.Split(host, ".")
+	if len(labels) > 2 && labels[2] != "svc" || isHost(host) {
 		if err := p.hostname(host); err != nil {
 			return Target{}, err
-		}
-		host = strings.TrimSuffix(host, ".")
-		if strings.Count(host, ".") < 2 {
-			host += "." // without it, the name would read as that of a Service
 		}
 		return Target{Scheme: SchemeHeadless, Name: host, Port: port}, nil
 	}
 	return p.service(Target{Scheme: SchemeHeadless}, name)
+}
+
+// isHost reports whether a name is absolute and too short to be a Service's with
+// the domain of its cluster.
+func isHost(name string) bool {
+	return len(name) > 1 && strings.HasSuffix(name, ".") && strings.Count(name, ".") < 4
 }
 
 // service parses SERVICE[.NAMESPACE[.svc[.DOMAIN]]][:PORT] into t.
@@ -234,6 +244,9 @@ func (p *targetParser) service(t Target, name string) (Target, error) {
 	}
 	if host == "" {
 		return Target{}, p.fail(p.offset, "no service name")
+	}
+	if isHost(host) {
+		return Target{}, p.fail(p.offset+len(host)-1, "a name with a last dot is absolute, and this is no Service's: leave out the dot, or write headless:///"+name)
 	}
 	t.Port = port
 	labels := strings.SplitN(strings.TrimSuffix(host, "."), ".", 4)

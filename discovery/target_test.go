@@ -17,7 +17,7 @@ func TestTargetsParse(t *testing.T) {
 		"k8s:///quiz:80":                             k8s("quiz", "", "", discovery.Port{Number: 80}),
 		"k8s:///quiz.kiada:grpc":                     k8s("quiz", "kiada", "", discovery.Port{Name: "grpc"}),
 		"k8s:///quiz.kiada.svc":                      k8s("quiz", "kiada", "", discovery.Port{}),
-		"k8s:///quiz.kiada.svc.":                     k8s("quiz", "kiada", "", discovery.Port{}),
+		"k8s:///quiz.kiada.svc.cluster.local.":       k8s("quiz", "kiada", "cluster.local", discovery.Port{}),
 		"k8s:///quiz.kiada.svc.cluster.local:grpc-2": k8s("quiz", "kiada", "cluster.local", discovery.Port{Name: "grpc-2"}),
 		"k8s:///1st.kiada":                           k8s("1st", "kiada", "", discovery.Port{}),
 
@@ -36,7 +36,11 @@ func TestTargetsParse(t *testing.T) {
 
 		"headless:///quiz.kiada:grpc":         {Scheme: "headless", Service: "quiz", Namespace: "kiada", Port: discovery.Port{Name: "grpc"}},
 		"headless:///db.example.com:5432":     {Scheme: "headless", Name: "db.example.com", Port: discovery.Port{Number: 5432}},
-		"headless:///DB_1.example.com.:1":     {Scheme: "headless", Name: "db_1.example.com", Port: discovery.Port{Number: 1}},
+		"headless:///DB_1.example.com.:1":     {Scheme: "headless", Name: "db_1.example.com.", Port: discovery.Port{Number: 1}},
+		"headless:///api.dev.:443":            {Scheme: "headless", Name: "api.dev.", Port: discovery.Port{Number: 443}},
+		"headless:///API.:443":                {Scheme: "headless", Name: "api.", Port: discovery.Port{Number: 443}},
+		"headless:///quiz.kiada.svc.:80":      {Scheme: "headless", Name: "quiz.kiada.svc.", Port: discovery.Port{Number: 80}},
+		"headless:///a.b.svc.c.:80":           {Scheme: "headless", Service: "a", Namespace: "b", Domain: "c", Port: discovery.Port{Number: 80}},
 		"headless:///Quiz.Kiada.SVC:grpc":     {Scheme: "headless", Service: "quiz", Namespace: "kiada", Port: discovery.Port{Name: "grpc"}},
 		"k8s:///quiz.kiada.SVC.Cluster.Local": k8s("quiz", "kiada", "cluster.local", discovery.Port{}),
 
@@ -62,6 +66,11 @@ func TestTargetErrorsPointAtTheMistake(t *testing.T) {
 		"k8s:///quiz.ki_ada:80":             {"ki_ada:80", "holds '_'"},
 		"k8s:///quiz..svc":                  {".svc", "namespace is empty"},
 		"k8s:///quiz.kiada.pod":             {"pod", `goes on with "svc"`},
+		"k8s:///api.dev.:443":               {".:443", "last dot is absolute"},
+		"k8s:///quiz.":                      {".", "last dot is absolute"},
+		"k8s:///quiz.kiada.svc.":            {".", "last dot is absolute"},
+		"kubernetes://kiada/quiz.":          {".", "last dot is absolute"},
+		"headless:///.:80":                  {".:80", "is empty"},
 		"k8s:///quiz.kiada.svc.a..b":        {"a..b", "domain is empty"},
 		"k8s:///-quiz":                      {"-quiz", "begins or ends with '-'"},
 		"k8s:///quiz:":                      {"", "no port after the colon"},

@@ -2,6 +2,7 @@ package health_test
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -13,7 +14,7 @@ func TestRetryDelaysDoubleToTheirLimitWithJitter(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2)).Uint64
 	for attempt, whole := range map[int]time.Duration{
 		-1: 250 * time.Millisecond, 0: 250 * time.Millisecond, 1: 500 * time.Millisecond, 5: 8 * time.Second,
-		6: 15 * time.Second, 7: 15 * time.Second, 1 << 40: 15 * time.Second,
+		6: 15 * time.Second, 7: 15 * time.Second, math.MaxInt: 15 * time.Second,
 	} {
 		seen := map[time.Duration]bool{}
 		for range 100 {

@@ -9,6 +9,7 @@ import (
 	grpcresolver "google.golang.org/grpc/resolver"
 
 	"github.com/sidestep-lb/sidestep/discovery"
+	"github.com/sidestep-lb/sidestep/discovery/hosts"
 	"github.com/sidestep-lb/sidestep/discovery/subset"
 	"github.com/sidestep-lb/sidestep/discovery/topology"
 )
@@ -25,8 +26,13 @@ type Config struct {
 	// Locality is where the process runs, for the topology hints of a Service
 	// and internalTrafficPolicy Local. The default is what [topology.Here] finds.
 	// Without a zone and a node hints do not count; without a node a Service
-	// whose policy is Local has no usable endpoint.
+	// whose policy is Local is reached through its cluster IP, see
+	// [topology.NeedsNode].
 	Locality topology.Locality
+	// HostsFile is the hosts file, /etc/hosts by default. A name that it has, as the
+	// target is written, is served by what it says instead of the Source: see
+	// package hosts. It is looked at when a channel begins, or leaves idleness.
+	HostsFile string
 	// SpillOver adds the endpoints that kube-proxy would not use for hints, as
 	// levels of lower priority, and makes the client's own zone the first level
 	// where there are no hints (see [topology.Spill]): the next level takes over
@@ -50,7 +56,7 @@ type Config struct {
 // targets of one channel in place of the one that is registered. The scheme is
 // k8s, kubernetes, headless or static.
 func NewBuilder(scheme string, config Config) grpcresolver.Builder {
-	return &builder{scheme: scheme, config: config}
+	return &builder{scheme: scheme, config: config, hosts: hosts.Open(config.HostsFile)}
 }
 
 // builder implements grpcresolver.Builder and grpcresolver.AuthorityOverrider.
@@ -58,6 +64,7 @@ type builder struct {
 	// Set at the start and read-only.
 	scheme string
 	config Config
+	hosts  hosts.File
 }
 
 // Scheme implements grpcresolver.Builder.
@@ -82,7 +89,7 @@ func (b *builder) Build(target grpcresolver.Target, cc grpcresolver.ClientConn, 
 	return start(&nameResolver{
 		cc:           cc,
 		text:         target.String(),
-		subscription: subset.NewChooser(b.watch(parsed), own, b.config.SubsetSize),
+		subscription: subset.NewChooser(b.watch(parsed, written(target, parsed)), own, b.config.SubsetSize),
 		locality:     locality,
 		spillOver:    b.config.SpillOver,
 	}), nil
@@ -100,15 +107,33 @@ func (b *builder) own() (*discovery.Subscription, error) {
 	if b.config.SubsetSize <= 0 {
 		return nil, nil
 	}
-	return b.watch(target), nil
+	return b.watch(target, ""), nil
 }
 
-func (b *builder) watch(target discovery.Target) *discovery.Subscription {
+// watch subscribes to a target whose host was written as told; empty means that
+// the hosts file is not asked.
+func (b *builder) watch(target discovery.Target, written string) *discovery.Subscription {
 	source := b.config.Source
 	if source == nil {
 		source = defaultSource(target.Scheme)
 	}
+	if target.Scheme != discovery.SchemeStatic && b.hosts.Has(written) {
+		source = hosts.Source{File: b.hosts, Host: written, Next: source}
+	}
 	return discovery.Watch(source, target)
+}
+
+// written returns the host of a target as the user wrote it.
+func written(target grpcresolver.Target, parsed discovery.Target) string {
+	text := target.Endpoint()
+	switch {
+	case text == "": // kubernetes://SERVICE[:PORT]
+		text = target.URL.Host
+	case target.URL.Host != "": // kubernetes://NAMESPACE/SERVICE[:PORT]
+		return parsed.Host()
+	}
+	host, _, _ := strings.Cut(text, ":")
+	return host
 }
 
 // OverrideAuthority implements grpcresolver.AuthorityOverrider. The authority,

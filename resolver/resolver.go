@@ -2,6 +2,7 @@ package resolver
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 
 	grpcresolver "google.golang.org/grpc/resolver"
@@ -29,6 +30,7 @@ type nameResolver struct {
 	usable    []discovery.Endpoint
 	addresses []grpcresolver.Address // of usable
 	reason    error
+	proxied   bool // the log says that requests go through the cluster IP
 }
 
 func start(r *nameResolver) *nameResolver {
@@ -84,6 +86,11 @@ func (r *nameResolver) update(s *discovery.Snapshot) {
 		choose = topology.Spill
 	}
 	usable := r.subscription.Choose(choose(s, r.locality))
+	if proxied := topology.NeedsNode(s, r.locality); proxied != r.proxied {
+		if r.proxied = proxied; proxied {
+			slog.Warn("sidestep: degraded to the cluster IP", "target", r.subscription.Target().String(), "cluster_ip", s.ClusterIP, "error", topology.ErrNodeUnknown)
+		}
+	}
 	if len(usable) == 0 {
 		reason = s.Unusable(r.subscription.Target())
 	}

@@ -84,8 +84,14 @@ type Config struct {
 	// or maglev.
 	SetCookie *http.Cookie
 	// Locality is where this client runs, for topology hints and
-	// internalTrafficPolicy Local. The default is what [topology.Here] finds.
+	// internalTrafficPolicy Local. The default is what [topology.Here] finds. Without
+	// a node, requests to a Service whose policy is Local go through the Base, to its
+	// cluster IP: see [topology.NeedsNode].
 	Locality topology.Locality
+	// HostsFile is the hosts file, /etc/hosts by default. A host that it has, as the
+	// URL is written, is no Service: its requests go through the Base. It is read
+	// again when it changes, within 5 seconds.
+	HostsFile string
 	// SpillOver adds the endpoints that kube-proxy would not use for hints, as
 	// levels of lower priority, and makes the client's own zone the first level
 	// where there are no hints (see [topology.Spill]): the next level takes over
@@ -116,10 +122,12 @@ type Config struct {
 	// there one that is not ready is one that has left.
 	DrainTimeout time.Duration
 	// Target, if set, says which requests go to a Service, and to which. The
-	// default is [ServiceTarget], and to ask the source or DNS about names of
-	// one or two labels, since example.com might be a Service as well. With a
-	// Source of one's own that means one watch for each such name, so a program
-	// that fetches from arbitrary hosts had better set Target.
+	// default is [ServiceTarget] but for the names of the HostsFile and of other
+	// domains than the cluster's (that of the Source, see kube.Config.Domain), and
+	// to ask the source or DNS about names of one or two labels, since example.com
+	// might be a Service as well. With a Source of one's own that means one watch for
+	// each such name, so a program that fetches from arbitrary hosts had better set
+	// Target. A Target is asked in place of all that.
 	Target func(u *url.URL) (discovery.Target, bool)
 }
 

@@ -3,7 +3,10 @@ package httpbalancer
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"time"
+
+	"github.com/sidestep-lb/sidestep/discovery"
 )
 
 // NewWithLookup is New with a DNS of the test's own.
@@ -70,4 +73,10 @@ func (t *Transport) Observe(n int, latency time.Duration) {
 func AgeOf(maxAge time.Duration) time.Duration {
 	l := limits{maxAge: maxAge}
 	return l.age()
+}
+
+// Service returns the target that a URL leads to as far as its host says.
+func (t *Transport) Service(u *url.URL) (discovery.Target, bool) {
+	host, ok := t.host(&http.Request{URL: u})
+	return host.target, ok
 }

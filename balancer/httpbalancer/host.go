@@ -12,12 +12,14 @@ import (
 //
 //	SERVICE[.NAMESPACE[.svc[.DOMAIN]]]
 //
-// in upper or lower case, with or without a trailing dot. The port is that of
-// the URL, or 80 or 443 by its scheme. IP addresses, localhost and its
-// subdomains, all other names of three labels or more, and URLs that are neither
-// http nor https are no Services.
+// in upper or lower case. A name with a last dot is absolute, as in DNS, and a
+// Service only with the DOMAIN. The port is that of the URL, or 80 or 443 by its
+// scheme. IP addresses, localhost and its subdomains, all other names of three
+// labels or more, and URLs that are neither http nor https are no Services.
 //
-// Names of one or two labels are taken for Services, though they need not be.
+// Names of one or two labels are taken for Services, though they need not be, and
+// so are names of any DOMAIN, which need not be the cluster's. Without a Target in
+// its Config, a Transport finds out about both.
 func ServiceTarget(u *url.URL) (discovery.Target, bool) {
 	host, ok := readHost(u)
 	if !ok {
@@ -42,7 +44,8 @@ func readHost(u *url.URL) (hostName, bool) {
 	if !ok {
 		return hostName{}, false
 	}
-	text := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
+	text := strings.ToLower(u.Hostname())
+	text, absolute := strings.CutSuffix(text, ".")
 	if text == "localhost" || strings.HasSuffix(text, ".localhost") {
 		return hostName{}, false
 	}
@@ -57,7 +60,7 @@ func readHost(u *url.URL) (hostName, bool) {
 	}
 	if !more {
 		h.ambiguous = true
-		return h, true
+		return h, !absolute
 	}
 	namespace, rest, more := strings.Cut(rest, ".")
 	h.target.Namespace = namespace
@@ -66,11 +69,14 @@ func readHost(u *url.URL) (hostName, bool) {
 	}
 	if !more {
 		h.ambiguous = true
-		return h, true
+		return h, !absolute
 	}
 	svc, domain, more := strings.Cut(rest, ".")
 	h.target.Domain = domain
-	return h, svc == "svc" && (!more || isDomain(domain))
+	if !more {
+		return h, svc == "svc" && !absolute
+	}
+	return h, svc == "svc" && isDomain(domain)
 }
 
 func portNumber(u *url.URL) (uint16, bool) {

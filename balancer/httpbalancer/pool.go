@@ -48,8 +48,9 @@ type pool struct {
 // A state is a View that the balancer has been told of.
 type state struct {
 	discovery.View
-	usable int  // how many endpoints of the Snapshot may be used
-	found  bool // there is, or was, such a Service
+	usable  int  // how many endpoints of the Snapshot may be used
+	found   bool // there is, or was, such a Service
+	proxied bool // its requests are the base transport's business
 }
 
 func newPool(t *Transport, target discovery.Target) *pool {
@@ -134,10 +135,11 @@ func (p *pool) follow() {
 		if err != nil {
 			return
 		}
-		now := &state{View: view, usable: last.usable, found: last.found}
+		now := &state{View: view, usable: last.usable, found: last.found, proxied: last.proxied}
 		if changed {
 			usable := p.usable(view.Snapshot)
 			now.usable = len(usable)
+			now.proxied = p.throughBase(view.Snapshot, last.proxied)
 			now.found = now.found || !errors.Is(view.Snapshot.Reason, discovery.ErrServiceNotFound)
 			p.balancer.Update(usable)
 			p.departures.review(view.Snapshot)
@@ -161,32 +163,6 @@ func (p *pool) usable(s *discovery.Snapshot) []discovery.Endpoint {
 		choose = topology.Spill
 	}
 	return p.endpoints.Choose(choose(s, p.locality))
-}
-
-// isService reports whether the target, which the given host led to and which
-// may be any host's, is a Service. If the source cannot tell, DNS decides.
-func (p *pool) isService(ctx context.Context, host string) bool {
-	now := p.latest.Load()
-	if now == nil {
-		select {
-		case <-p.heard:
-			now = p.latest.Load()
-		case <-p.followed:
-			return true // closed: the pick will say so
-		case <-ctx.Done():
-			return true // the pick will say that it waited
-		}
-	}
-	switch {
-	case now.Snapshot != nil:
-		// A Service that is gone is still none of the base's business. To DNS, one
-		// that was scaled to zero looks like that.
-		return now.found
-	case errors.Is(now.Err, discovery.ErrUnavailable):
-		return false
-	default:
-		return p.transport.names.isService(ctx, host)
-	}
 }
 
 // pick returns a backend for a request, which counts as in flight there, and

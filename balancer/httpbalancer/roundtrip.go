@@ -52,6 +52,13 @@ func (p *pool) roundTrip(req *http.Request) (*http.Response, error) {
 		}
 		defer func() { traced(req.Context(), j.trace) }()
 	}
+	if err := p.ready(req.Context()); err != nil {
+		closeBody(req)
+		return nil, &requestError{err: err}
+	}
+	if p.latest.Load().proxied && p.transport.config.Target == nil {
+		return p.transport.base.RoundTrip(req)
+	}
 	j.request = p.request(req)
 	j.request.Tried = j.tried[:0]
 	j.setCookie()

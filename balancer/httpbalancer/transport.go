@@ -10,6 +10,7 @@ import (
 
 	"github.com/sidestep-lb/sidestep/discovery"
 	"github.com/sidestep-lb/sidestep/discovery/dns"
+	"github.com/sidestep-lb/sidestep/discovery/hosts"
 	"github.com/sidestep-lb/sidestep/discovery/kube"
 	"github.com/sidestep-lb/sidestep/discovery/topology"
 )
@@ -26,14 +27,18 @@ var errClosed = fmt.Errorf("httpbalancer: transport %w", discovery.ErrClosed)
 // http.Transport, for it keeps connections.
 type Transport struct {
 	// Set at the start and read-only.
-	config   Config // with its defaults
-	limits   limits
-	makers   makers
-	invalid  error // what is wrong with it
-	askFirst bool  // ask DNS before watching a name that may be any host's
-	base     *http.Transport
-	names    *names
-	probes   chan struct{} // holds as many as run
+	config    Config // with its defaults
+	limits    limits
+	makers    makers
+	invalid   error // what is wrong with it
+	askFirst  bool  // find out whether a name that may be any host's is a Service before it is watched
+	base      *http.Transport
+	hosts     hosts.File
+	domain    func() string // of the cluster
+	namespace func() string // of the client; empty where nothing tells it
+	lookup    lookupFunc
+	names     *names
+	probes    chan struct{} // holds as many as run
 
 	// pools finds the pool of a target. The map never changes: it is copied and
 	// replaced with mu held. Several targets may lead to one pool.
@@ -52,11 +57,16 @@ type Transport struct {
 func New(config Config) *Transport { return newTransport(config, lookupService) }
 
 func newTransport(config Config, lookup lookupFunc) *Transport {
-	t := &Transport{config: config, invalid: config.validate(), base: config.Base, names: &names{lookup: lookup}}
+	t := &Transport{config: config, invalid: config.validate(), base: config.Base, hosts: hosts.Open(config.HostsFile), lookup: lookup}
+	t.names = newNames(t.ask)
 	if t.config.Source == nil {
 		t.config.Source = discovery.Fallback(kube.InCluster(), dns.System())
 		t.askFirst = true
 	}
+	t.domain = sync.OnceValue(func() string { return ownDomain(t.config.Source) })
+	t.namespace = sync.OnceValue(func() string {
+		return canonical(t.config.Source, discovery.Target{Scheme: discovery.SchemeKubernetes, Service: "any"}).Namespace
+	})
 	if t.config.Locality == (topology.Locality{}) {
 		t.config.Locality = topology.Here()
 	}
@@ -108,14 +118,14 @@ func (t *Transport) enter(req *http.Request) (*pool, error) {
 	}
 	for {
 		if p := (*t.pools.Load())[host.target]; p != nil && p.enter() {
-			if host.ambiguous && !p.isService(req.Context(), host.text) {
+			if host.ambiguous && !p.isService(req.Context(), host) {
 				p.users.leave()
 				return nil, nil
 			}
 			return p, nil
 		}
-		// The in-cluster source is not asked about every example.com.
-		if host.ambiguous && t.askFirst && host.target.Namespace != "" && !t.names.isService(req.Context(), host.text) {
+		// The in-cluster source does not watch every example.com.
+		if host.ambiguous && t.asksFirst(host) && !t.names.isService(req.Context(), host) {
 			return nil, nil
 		}
 		if err := t.open(host.target); err != nil {
@@ -131,9 +141,14 @@ func (t *Transport) host(req *http.Request) (hostName, bool) {
 	case t.config.Target != nil:
 		target, ok := t.config.Target(req.URL)
 		return hostName{target: target}, ok
-	default:
-		return readHost(req.URL)
 	}
+	host, ok := readHost(req.URL)
+	// The pod's own hosts file goes first, and a name that is not this cluster's is
+	// none of its Services: not quiz.kiada.svc.clusterset.local (KEP-1645), for one.
+	if !ok || t.inHosts(host.text) || host.target.Domain != "" && host.target.Domain != t.domain() {
+		return hostName{}, false
+	}
+	return host, true
 }
 
 // open sees to it that there is a pool for target.
@@ -147,16 +162,11 @@ func (t *Transport) open(target discovery.Target) error {
 	if pools[target] != nil {
 		return nil // somebody was faster
 	}
-	canonical := target
-	if s, ok := t.config.Source.(interface {
-		Canonical(discovery.Target) discovery.Target
-	}); ok {
-		canonical = s.Canonical(target)
+	shared := canonical(t.config.Source, target)
+	if pools[shared] == nil {
+		pools[shared] = newPool(t, shared)
 	}
-	if pools[canonical] == nil {
-		pools[canonical] = newPool(t, canonical)
-	}
-	pools[target] = pools[canonical]
+	pools[target] = pools[shared]
 	t.pools.Store(&pools)
 	if t.sweep == nil {
 		t.sweeps.Add(1)
@@ -221,6 +231,7 @@ func (t *Transport) Close() error {
 		}
 		t.mu.Unlock()
 
+		t.names.close()
 		for p := range distinct(pools) {
 			p.stop()
 		}

@@ -32,8 +32,23 @@ func status(exists bool) string {
 
 // addresses asks for IPv4 and IPv6 addresses at the same time and returns those
 // of one family: the answer to A decides if it has some. Its failure is that of
-// the whole, for the family must not change with every lost packet.
+// the whole, for the family must not change with every lost packet. Of the options
+// of resolv.conf, single-request asks for one after the other, and no-aaaa for A
+// alone.
 func (c *client) addresses(ctx context.Context, name string) (addresses, error) {
+	if conf := c.servers.conf(); conf.SingleRequest || conf.NoAAAA {
+		found, err := c.records(ctx, name, miekg.TypeA)
+		if err == nil && len(found.found) == 0 && found.exists && !conf.NoAAAA {
+			var ipv6 records
+			if ipv6, err = c.records(ctx, name, miekg.TypeAAAA); len(ipv6.found) > 0 {
+				found = ipv6
+			}
+		}
+		if err != nil {
+			return addresses{}, err
+		}
+		return toAddresses(found)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var ipv6 records

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	miekg "github.com/miekg/dns"
@@ -29,7 +30,7 @@ type exchangeFunc func(ctx context.Context, network, server string, query *miekg
 func (c *client) ask(ctx context.Context, name string, qtype uint16) (*miekg.Msg, error) {
 	var failed error
 	var silence bool
-	for _, server := range c.servers.order(qtype) {
+	for _, server := range c.order(qtype) {
 		answer, err := c.askServer(ctx, server, name, qtype)
 		if err == nil {
 			if silence || server.index == 0 {
@@ -51,15 +52,44 @@ func (c *client) ask(ctx context.Context, name string, qtype uint16) (*miekg.Msg
 	return nil, failed
 }
 
+// order returns the servers in the order in which to try them: each once, or as
+// often as the option attempts says.
+func (c *client) order(qtype uint16) []*server {
+	order := c.servers.order(qtype)
+	if rounds := c.servers.conf().Attempts; rounds > 1 {
+		order = slices.Repeat(order, rounds)
+	}
+	return order
+}
+
+// patience returns for how long all servers may be asked for one answer, if there
+// were but one of them.
+func (c *client) patience() time.Duration {
+	return c.limit() * time.Duration(max(1, c.servers.conf().Attempts))
+}
+
+// limit returns for how long to wait for one answer of one server.
+func (c *client) limit() time.Duration {
+	if conf := c.servers.conf(); conf.Timeout > 0 && !c.servers.timeoutGiven {
+		return conf.Timeout
+	}
+	return c.timeout
+}
+
 // askServer returns an answer next to the error when it is its status that is
 // the failure.
 func (c *client) askServer(ctx context.Context, server *server, name string, qtype uint16) (*miekg.Msg, error) {
 	plain := server.plain.Load()
-	answer, err := c.whole(ctx, server.addr, newQuery(name, qtype, plain))
+	ask := func(plain bool) (*miekg.Msg, error) {
+		query := newQuery(name, qtype, plain)
+		query.AuthenticatedData = c.servers.conf().TrustAD
+		return c.whole(ctx, server.addr, query)
+	}
+	answer, err := ask(plain)
 	if err == nil && !plain && refusesEDNS(answer) {
 		// "responders that choose not to implement the protocol extensions [...]
 		// MUST respond with a return code of FORMERR" (RFC 6891, section 7)
-		if answer, err = c.whole(ctx, server.addr, newQuery(name, qtype, true)); err == nil && !refusesEDNS(answer) {
+		if answer, err = ask(true); err == nil && !refusesEDNS(answer) {
 			server.plain.Store(true)
 		}
 	}
@@ -71,13 +101,18 @@ func (c *client) askServer(ctx context.Context, server *server, name string, qty
 	return answer, checkStatus(answer)
 }
 
-// whole returns an answer without gaps, over TCP if it does not fit UDP.
+// whole returns an answer without gaps, over TCP if it does not fit UDP or the
+// option use-vc says so.
 func (c *client) whole(ctx context.Context, server string, query *miekg.Msg) (*miekg.Msg, error) {
-	answer, err := c.timed(ctx, "udp", server, query)
+	network := "udp"
+	if c.servers.conf().UseVC {
+		network = "tcp"
+	}
+	answer, err := c.timed(ctx, network, server, query)
 	if err != nil {
 		return nil, err
 	}
-	if answer.Truncated {
+	if answer.Truncated && network == "udp" {
 		if answer, err = c.timed(ctx, "tcp", server, query); err != nil {
 			return nil, fmt.Errorf("the answer does not fit UDP, and TCP failed: %w", err)
 		}
@@ -92,7 +127,8 @@ func (c *client) whole(ctx context.Context, server string, query *miekg.Msg) (*m
 }
 
 func (c *client) timed(ctx context.Context, network, server string, query *miekg.Msg) (*miekg.Msg, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, fmt.Errorf("no answer within %v", c.timeout))
+	limit := c.limit()
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %v", limit))
 	defer cancel()
 	return c.exchange(ctx, network, server, query)
 }

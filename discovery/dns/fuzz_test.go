@@ -109,29 +109,3 @@ func fuzzSeeds() []*miekg.Msg {
 	}}
 	return seeds
 }
-
-func FuzzResolvConf(f *testing.F) {
-	f.Add([]byte("nameserver 10.96.0.10\nsearch kiada.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n"))
-	f.Add([]byte("; nothing\n# at all\n"))
-	f.Add([]byte("nameserver fe80::1%eth0\nnameserver example.com\ndomain SVC.Example.\nsearch svc. .svc.\n"))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		conf, err := parseResolvConf(bytes.NewReader(text))
-		if err != nil {
-			return
-		}
-		if n := len(conf.servers); n == 0 || n > maxServers {
-			t.Errorf("%d servers", n)
-		}
-		for _, s := range conf.servers {
-			if _, err := netip.ParseAddrPort(s); err != nil {
-				t.Errorf("server %q: %v", s, err)
-			}
-		}
-		if n := conf.namespace(); n != "" && !isLabel(n) {
-			t.Errorf("namespace %q", n)
-		}
-		if d := conf.domain(); d != "" && !isDomain(d) {
-			t.Errorf("domain %q", d)
-		}
-	})
-}

@@ -9,13 +9,20 @@ import (
 	miekg "github.com/miekg/dns"
 
 	"github.com/sidestep-lb/sidestep/discovery"
+	"github.com/sidestep-lb/sidestep/internal/podfiles"
 )
 
 // A lookup finds the endpoints of one target, again and again.
 type lookup struct {
 	target discovery.Target // canonical, with a port
+	names  []string         // that it may mean, absolute, see relative.go
+	domain string           // of the cluster
+	found  int              // which of the names had endpoints last
+	hosts  *podfiles.Hosts
 	config Config
 	client client
+
+	hostsTold bool // the log says that the name is in the hosts file
 }
 
 // A reading is what a successful look-up says.
@@ -26,7 +33,8 @@ type reading struct {
 	virtual   bool          // the endpoint is the cluster IP of the Service
 }
 
-func (l *lookup) read(ctx context.Context) (reading, error) {
+// readTarget looks up the one name of the target.
+func (l *lookup) readTarget(ctx context.Context) (reading, error) {
 	if l.target.Port.Name != "" {
 		return l.byName(ctx)
 	}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	miekg "github.com/miekg/dns"
+
+	"github.com/sidestep-lb/sidestep/internal/podfiles"
 )
 
 // maxAliases is how many aliases (CNAME) may lie between a name and its records.
@@ -131,7 +133,7 @@ func addrOf(rr miekg.RR) (netip.Addr, error) {
 // nothing for a pod without one, whose label is its IP address with dashes.
 func podOf(target string) string {
 	label, _, _ := strings.Cut(target, ".")
-	if !isLabel(label) {
+	if !podfiles.IsLabel(label) {
 		return ""
 	}
 	for _, separator := range []string{".", ":"} {

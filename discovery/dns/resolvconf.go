@@ -1,91 +1,46 @@
 package dns
 
 import (
-	"bytes"
 	"fmt"
-	"io"
+	"log/slog"
 	"net"
-	"net/netip"
-	"os"
-	"strings"
+	"slices"
 
-	miekg "github.com/miekg/dns"
-)
-
-const (
-	// maxServers is how many servers of a resolv.conf count (MAXNS).
-	maxServers = 3
-	// maxConfSize bounds how much of one is read, in bytes.
-	maxConfSize = 1 << 20
+	"github.com/sidestep-lb/sidestep/internal/podfiles"
 )
 
 // A resolvConf is what a resolv.conf says that matters here.
 type resolvConf struct {
+	podfiles.ResolvConf
 	servers []string // HOST:PORT
 	local   bool     // whether servers is what stands for a list that is missing
-	search  []string // lower case, without the last dot
 }
 
 func readResolvConf(file string) (resolvConf, error) {
-	f, err := os.Open(file)
+	parsed, err := podfiles.ReadResolvConf(file)
 	if err != nil {
 		return resolvConf{}, fmt.Errorf("find the DNS servers: %w", err)
 	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxConfSize)) // the parser would take a failure for the end of the file
-	if err != nil {
-		return resolvConf{}, fmt.Errorf("find the DNS servers: %w", err)
-	}
-	conf, err := parseResolvConf(bytes.NewReader(text))
-	if err != nil {
-		return resolvConf{}, fmt.Errorf("find the DNS servers: read %s: %w", file, err)
-	}
-	return conf, nil
+	return newResolvConf(parsed), nil
 }
 
-// parseResolvConf skips, as resolvers do, the lines that it cannot read.
-func parseResolvConf(r io.Reader) (resolvConf, error) {
-	parsed, err := miekg.ClientConfigFromReader(r)
-	if err != nil {
-		return resolvConf{}, err
-	}
-	var conf resolvConf
-	for _, s := range parsed.Servers {
-		if addr, err := netip.ParseAddr(s); err == nil && len(conf.servers) < maxServers {
-			conf.servers = append(conf.servers, net.JoinHostPort(addr.String(), parsed.Port))
-		}
+func newResolvConf(parsed podfiles.ResolvConf) resolvConf {
+	conf := resolvConf{ResolvConf: parsed}
+	for _, addr := range parsed.Servers {
+		conf.servers = append(conf.servers, net.JoinHostPort(addr.String(), "53"))
 	}
 	if len(conf.servers) == 0 { // "the default is to use the name server on the local machine"
-		conf.servers, conf.local = []string{net.JoinHostPort("127.0.0.1", parsed.Port)}, true
+		conf.servers, conf.local = []string{net.JoinHostPort("127.0.0.1", "53")}, true
 	}
-	for _, s := range parsed.Search {
-		if s = strings.ToLower(strings.TrimSuffix(s, ".")); isDomain(s) {
-			conf.search = append(conf.search, s)
-		}
-	}
-	return conf, nil
+	return conf
 }
 
-// The kubelet writes the search path NAMESPACE.svc.DOMAIN svc.DOMAIN DOMAIN,
-// followed by that of the node.
-
-// namespace returns the pod's namespace, or nothing where the search path is
-// not that of a pod.
-func (c resolvConf) namespace() string {
-	for _, s := range c.search {
-		if namespace, rest, _ := strings.Cut(s, "."); strings.HasPrefix(rest, "svc.") {
-			return namespace
+// warnOfLocked logs once what the file asks for and does not get.
+func (s *servers) warnOfLocked(ignored []string) {
+	for _, what := range ignored {
+		if !slices.Contains(s.warned, what) {
+			s.warned = append(s.warned, what)
+			slog.Warn("sidestep: resolv.conf has an option that has no effect on the look-ups of sidestep", "file", s.file, "option", what)
 		}
 	}
-	return ""
-}
-
-// domain returns the cluster's domain, or nothing.
-func (c resolvConf) domain() string {
-	for _, s := range c.search {
-		if domain, found := strings.CutPrefix(s, "svc."); found {
-			return domain
-		}
-	}
-	return ""
 }

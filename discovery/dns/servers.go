@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"os"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	miekg "github.com/miekg/dns"
+
+	"github.com/sidestep-lb/sidestep/internal/podfiles"
 )
 
 const (
@@ -23,7 +26,10 @@ const (
 // servers are the DNS servers of a Source and what its watches have learnt of
 // them.
 type servers struct {
-	file string // the resolv.conf that names them, or empty; read-only
+	// Set at the start and read-only.
+	file         string // the resolv.conf
+	given        bool   // the Config names the servers; the options are the file's all the same
+	timeoutGiven bool   // and for how long to wait for one
 
 	mu      sync.Mutex
 	list    []*server // replaced as a whole; guarded by mu, as all that follows
@@ -33,6 +39,10 @@ type servers struct {
 	checked   time.Time   // when file was looked at
 	seen      os.FileInfo // of the file at the last look, nil if it could not be used
 	complaint string      // what was wrong with the file at the last look
+
+	options podfiles.ResolvConf // the file's
+	turns   uint32              // counts queries, for the option rotate
+	warned  []string            // options that the log has
 }
 
 type server struct {
@@ -43,10 +53,7 @@ type server struct {
 }
 
 func newServers(config Config) *servers {
-	s := new(servers)
-	if len(config.Servers) == 0 {
-		s.file = config.ResolvConf
-	}
+	s := &servers{file: cmp.Or(config.ResolvConf, podfiles.ResolvConfFile), given: len(config.Servers) > 0, timeoutGiven: config.Timeout > 0}
 	s.replace(config.Servers)
 	return s
 }
@@ -81,13 +88,19 @@ func (s *servers) update() error {
 func (s *servers) read(now time.Time) (old, addrs []string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.file == "" || len(s.list) > 0 && now.Sub(s.checked) < confAgain {
+	if !s.checked.IsZero() && len(s.list) > 0 && (s.options.NoReload || now.Sub(s.checked) < confAgain) {
 		return nil, nil, nil
 	}
 	s.checked = now
 	old = s.addrs()
 	conf, err := s.changed()
+	if err == nil && len(conf.servers) > 0 {
+		s.options = conf.ResolvConf
+		s.warnOfLocked(conf.Ignored)
+	}
 	switch {
+	case s.given:
+		return nil, nil, nil
 	case err == nil:
 		s.complaint = ""
 	case old != nil && err.Error() == s.complaint:
@@ -118,11 +131,18 @@ func (s *servers) changed() (resolvConf, error) {
 	if err != nil {
 		return resolvConf{}, err
 	}
-	if conf.local && len(s.list) > 0 && s.list[0].addr != conf.servers[0] {
+	if conf.local && !s.given && len(s.list) > 0 && s.list[0].addr != conf.servers[0] {
 		return resolvConf{}, fmt.Errorf("find the DNS servers: %s names none any more", s.file) // half written?
 	}
 	s.seen = info
 	return conf, nil
+}
+
+// conf returns the options of resolv.conf.
+func (s *servers) conf() podfiles.ResolvConf {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.options
 }
 
 // addrs is called with mu held.
@@ -140,6 +160,11 @@ func (s *servers) addrs() []string {
 func (s *servers) order(qtype uint16) []*server {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.options.Rotate && len(s.list) > 1 {
+		first := int(s.turns % uint32(len(s.list)))
+		s.turns++
+		return slices.Concat(s.list[first:], s.list[:first])
+	}
 	if s.standIn == 0 {
 		return s.list
 	}

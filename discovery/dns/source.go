@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sidestep-lb/sidestep/discovery"
+	"github.com/sidestep-lb/sidestep/internal/podfiles"
 )
 
 // A Config says whom to ask and how often. Its zero value is right inside a pod.
@@ -16,15 +17,19 @@ type Config struct {
 	// when it changes.
 	ResolvConf string
 	// Servers are the DNS servers, as HOST:PORT, in the order in which to try
-	// them. Empty means those of ResolvConf.
+	// them. Empty means those of ResolvConf, whose options count in any case.
 	Servers []string
 	// Namespace is that of targets which name none. Empty means the pod's own,
-	// from its service account or the search path, and "default" outside a
-	// cluster.
+	// from its service account or the search path. Where nothing tells it, such
+	// targets are an error that wraps discovery.ErrUnavailable.
 	Namespace string
 	// Domain is the cluster's. Empty means the one in the search path, and
 	// cluster.local where there is none.
 	Domain string
+	// HostsFile is the hosts file. Empty means /etc/hosts. A headless target whose
+	// host it has, as written and without a last dot, is served by what it says,
+	// which no DNS server is asked about.
+	HostsFile string
 	// MinTTL and MaxTTL bound for how long an answer is used before the next
 	// query, whatever its TTL. Zero means 1 s and 60 s.
 	MinTTL, MaxTTL time.Duration
@@ -33,8 +38,9 @@ type Config struct {
 	// trouble, such as a connection lost. Zero means 10 s.
 	HoldDown time.Duration
 	// Timeout is for how long to wait for one answer of one server. Zero means
-	// 2 s. A look-up as a whole, with all its queries, fails after five times
-	// that.
+	// what the option timeout of ResolvConf says, and 2 s where there is none. A
+	// look-up as a whole, with all its queries, fails after five times that, and so
+	// many times as long as the option attempts says.
 	Timeout time.Duration
 	// AllowLocalAddresses admits addresses that no pod can have, such as
 	// 127.0.0.1, for tests and demonstrations. See [discovery.CheckAddr].
@@ -67,6 +73,7 @@ func (c Config) withDefaults() Config {
 type Source struct {
 	config  Config
 	servers *servers
+	hosts   *podfiles.Hosts
 	// Tests put their own in the place of these.
 	exchange      exchangeFunc
 	namespaceFile string
@@ -74,8 +81,9 @@ type Source struct {
 
 // New returns a Source. It reads and asks nothing yet.
 func New(config Config) *Source {
+	servers := newServers(config) // which have to know what is given
 	config = config.withDefaults()
-	return &Source{config: config, servers: newServers(config), exchange: exchange, namespaceFile: namespaceFile}
+	return &Source{config: config, servers: servers, hosts: openHosts(config.HostsFile), exchange: exchange, namespaceFile: namespaceFile}
 }
 
 var system = sync.OnceValue(func() *Source { return New(Config{}) })
@@ -90,7 +98,16 @@ func (s *Source) Watch(ctx context.Context, target discovery.Target, r discovery
 		r.Error(fmt.Errorf("%s: %w: a static target is nothing to ask DNS about", target, discovery.ErrUnavailable))
 		return
 	}
-	target = s.Canonical(target)
+	target = s.complete(target)
+	for target.Service != "" && target.Namespace == "" {
+		r.Error(s.errNoNamespace(target))
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(confAgain): // a file may appear
+			target = s.complete(target)
+		}
+	}
 	if target.Port.IsZero() {
 		none := discovery.NewSnapshot(nil)
 		none.Reason = fmt.Errorf("%s: %w: DNS cannot tell the only port of a Service: "+
@@ -99,7 +116,10 @@ func (s *Source) Watch(ctx context.Context, target discovery.Target, r discovery
 		return
 	}
 	w := &watcher{
-		lookup:    lookup{target: target, config: s.config, client: client{servers: s.servers, timeout: s.config.Timeout, exchange: s.exchange}},
+		lookup: lookup{
+			target: target, names: s.names(target), domain: s.Domain(), hosts: s.hosts,
+			config: s.config, client: client{servers: s.servers, timeout: s.config.Timeout, exchange: s.exchange},
+		},
 		timetable: newTimetable(s.config),
 		receiver:  r,
 	}

@@ -89,7 +89,7 @@ func (w *watcher) read(ctx context.Context) (reading, error) {
 	if err := w.lookup.client.servers.update(); err != nil {
 		return reading{}, err
 	}
-	limit := lookupTimeouts * w.lookup.config.Timeout
+	limit := lookupTimeouts * w.lookup.client.patience()
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("the look-up has taken %v", limit))
 	defer cancel()
 	return w.lookup.read(ctx)

@@ -87,9 +87,9 @@ func (e *ExternalNameError) Error() string {
 func (e *ExternalNameError) Unwrap() error { return discovery.ErrNoEndpoints }
 
 // Alias returns the host as a target that DNS can resolve, which
-// discovery.Fallback does. Its name is absolute.
+// discovery.Fallback does. Its name is absolute, with a last dot.
 func (e *ExternalNameError) Alias() discovery.Target {
-	return discovery.Target{Scheme: discovery.SchemeHeadless, Name: e.Name, Port: e.Port}
+	return discovery.Target{Scheme: discovery.SchemeHeadless, Name: strings.TrimSuffix(e.Name, ".") + ".", Port: e.Port}
 }
 
 func newExternalNameError(service *kubeapi.Service, port discovery.Port) *ExternalNameError {

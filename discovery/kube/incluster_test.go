@@ -108,21 +108,6 @@ func TestInClusterIsOneSource(t *testing.T) {
 	}
 }
 
-func TestTheNamespaceIsThatOfTheConfigOrThePodsOrTheDefault(t *testing.T) {
-	dir := t.TempDir()
-	writeFile(t, filepath.Join(dir, "namespace"), "kiada\n")
-	target := parse(t, "k8s:///quiz.:grpc")
-	for want, source := range map[string]*kube.Source{
-		"team":    kube.NewForTest(kube.Config{Namespace: "team"}, dir),
-		"kiada":   kube.NewForTest(kube.Config{}, dir),
-		"default": kube.NewForTest(kube.Config{}, t.TempDir()),
-	} {
-		if got := source.Canonical(target).Namespace; got != want {
-			t.Errorf("namespace %q, want %q", got, want)
-		}
-	}
-}
-
 func TestWithoutTheRightToReadServicesAPodsEnvironmentKnowsTheirPorts(t *testing.T) {
 	server := kubetest.StartTLS()
 	defer server.Close()

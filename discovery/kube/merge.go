@@ -32,7 +32,8 @@ func merge(target discovery.Target, f facts, memo *memo) (*discovery.Snapshot, e
 	found := collect(current, port, memo)
 	snapshot := &discovery.Snapshot{ // sorted as it has to be
 		Endpoints:      memo.joinFamilies(found.endpoints, f.prefersIPv6()),
-		LocalOnly:      f.service != nil && f.service.Spec.InternalTrafficPolicy == kubeapi.PolicyLocal,
+		LocalOnly:      f.localOnly(port),
+		ClusterIP:      f.clusterIP(port, memo),
 		ClientAffinity: f.clientAffinity(),
 		Degraded:       f.degraded,
 	}
@@ -95,8 +96,12 @@ func (f *facts) allEarlier() bool {
 	return true
 }
 
+// isEarlierService reports whether an owner of a slice can be an earlier Service
+// of the same name. A slice belongs to a Service by its label alone: it may have any
+// other owner, such as a parent Service that it is to be collected with, or a
+// Knative Service (https://issue.k8s.io/94730).
 func (f *facts) isEarlierService(owner kubeapi.OwnerReference) bool {
-	return owner.Kind == "Service" && owner.UID != f.service.UID
+	return owner.APIVersion == "v1" && owner.Kind == "Service" && owner.Name == f.service.Name && owner.UID != f.service.UID
 }
 
 // found is what slices hold for one port.

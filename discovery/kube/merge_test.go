@@ -81,7 +81,7 @@ func TestWhatKubernetesGivesNoMeaningIsLeftOut(t *testing.T) {
 		"port 0":             `{"endpoints":[{"addresses":["10.0.0.1"]}],"ports":[{"name":"grpc","port":0}]}`,
 		"port out of range":  `{"endpoints":[{"addresses":["10.0.0.1"]}],"ports":[{"name":"grpc","port":65536},{"name":"grpc","port":-1}]}`,
 		"UDP":                `{"endpoints":[{"addresses":["10.0.0.1"]}],"ports":[{"name":"grpc","port":8080,"protocol":"UDP"}]}`,
-		"of another Service": `{"metadata":{"ownerReferences":[{"kind":"Service","uid":"before"}]},"endpoints":[{"addresses":["10.0.0.1"]}],` + grpc8080 + `}`,
+		"of another Service": `{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Service","name":"quiz","uid":"before"}]},"endpoints":[{"addresses":["10.0.0.1"]}],` + grpc8080 + `}`,
 	} {
 		s, _ := merge(quiz, slicesOf(t, slice, `{"endpoints":[{"addresses":["10.0.0.2","10.0.0.3"]}],`+grpc8080+`}`).withService(), &memo{})
 		if got := addresses(s); got != "10.0.0.2:8080" || s.Reason != nil {

@@ -108,14 +108,11 @@ func (m *memo) replace(fresh []*entry) {
 
 // parse appends the entries of a slice to fresh.
 func (p *parsedSlice) parse(slice *kubeapi.EndpointSlice, port portRule, allowLocal bool, fresh []*entry) []*entry {
-	matched := false
-	for _, of := range tcpPorts(slice) {
-		if port.matches(of) {
-			matched = true
-			fresh = p.add(slice.Endpoints, &slicePort{of, p}, allowLocal, fresh)
-		}
+	ports := port.serves(slice)
+	for _, of := range ports {
+		fresh = p.add(slice.Endpoints, &slicePort{of, p}, allowLocal, fresh)
 	}
-	if !matched {
+	if len(ports) == 0 {
 		p.portless = len(slice.Endpoints)
 	}
 	return fresh

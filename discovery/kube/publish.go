@@ -30,6 +30,7 @@ type publisher struct {
 	failing   bool   // the last call was of receiver.Error
 	warned    string // the last warning about refused addresses
 	move      portMove
+	affinity  affinityNotice
 }
 
 // run publishes until ctx ends.
@@ -85,6 +86,7 @@ func (p *publisher) publish() (changed, also <-chan struct{}) {
 		if snapshot.Reason == nil {
 			snapshot.Reason = view.none
 		}
+		p.affinity.see(p.target, snapshot)
 		p.receiver.Update(p.move.bridge(p.target, snapshot, view.facts.serviceUID()))
 		p.published, p.failing = view.version, false
 	}

@@ -101,7 +101,7 @@ func TestPlaceholdersSayThatThereAreNoPods(t *testing.T) {
 
 // Without the Service its UID is unknown, and the slices are all there is to go by.
 func TestTheOwnerCountsOnlyIfTheServiceIsKnown(t *testing.T) {
-	before := `{"metadata":{"ownerReferences":[{"kind":"Service","uid":"before"}]},` + quiz0 + `}`
+	before := `{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Service","name":"quiz","uid":"before"}]},` + quiz0 + `}`
 	if s, _ := merge(quiz, slicesOf(t, before), &memo{}); addresses(s) != "10.0.0.1:8080" {
 		t.Errorf("Service not known: %s", addresses(s))
 	}

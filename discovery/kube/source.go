@@ -1,13 +1,10 @@
 package kube
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net/http"
 	"os"
-	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -27,9 +24,18 @@ type Config struct {
 	// adds nothing and trusts the system's certificates. Without a Host it is
 	// not used.
 	Client *http.Client
-	// Namespace is that of targets that name none. Empty means the pod's own
-	// or, outside a cluster, "default".
+	// Namespace is that of targets that name none. Empty means the pod's own: that
+	// of its service account or, in a pod without one, that of the search path of
+	// resolv.conf. Where neither tells it, such targets are an error that wraps
+	// discovery.ErrUnavailable.
 	Namespace string
+	// Domain is the cluster's: SERVICE.NAMESPACE.svc.DOMAIN is a Service, and the
+	// same name in another domain is none, see [ForeignNameError]. Empty means that
+	// of the search path of resolv.conf or, where that is not a pod's and there is no
+	// Host, that of the issuer of the service account's token, or else cluster.local.
+	Domain string
+	// ResolvConf is the file with the search path. Empty means /etc/resolv.conf.
+	ResolvConf string
 	// Family, IPv4 or IPv6, leaves out the addresses of the other one. Empty
 	// means both: an endpoint is a pod, its Addr is in the Service's first
 	// family, and its Other in the second, if it has one.
@@ -58,6 +64,7 @@ type Source struct {
 	client     func() (*kubeapi.Client, error)
 	services   services
 	namespace  func() string
+	domain     func() string
 }
 
 var _ discovery.Source = (*Source)(nil)
@@ -71,8 +78,14 @@ func New(config Config) *Source {
 		s.timing.SpreadUntil = time.Now().Add(config.StartJitter)
 	}
 	s.services.api = config.API
-	s.client = sync.OnceValues(s.newClient)
+	if config.Host != "" {
+		s.client = sync.OnceValues(s.newClient)
+	} else {
+		cache := new(clientCache)
+		s.client = func() (*kubeapi.Client, error) { return cache.get(s.newClient) }
+	}
 	s.namespace = sync.OnceValue(s.ownNamespace)
+	s.domain = sync.OnceValue(s.clusterDomain)
 	return s
 }
 
@@ -100,20 +113,6 @@ func (s *Source) newClient() (*kubeapi.Client, error) {
 	return kubeapi.NewClient(config)
 }
 
-func (s *Source) ownNamespace() string {
-	if s.config.Namespace != "" {
-		return s.config.Namespace
-	}
-	return cmp.Or(s.podNamespace(), "default")
-}
-
-// podNamespace returns the namespace that the process's pod is in, or "" where
-// it is in none.
-func (s *Source) podNamespace() string {
-	content, _ := os.ReadFile(filepath.Join(s.accountDir, "namespace")) // as good as empty if there is none
-	return strings.TrimSpace(string(content))
-}
-
 // envPortNames looks the target's port up in the environment, which knows only
 // the Services of the pod's own namespace and cluster.
 func (s *Source) envPortNames(target discovery.Target) []string {
@@ -123,16 +122,6 @@ func (s *Source) envPortNames(target discovery.Target) []string {
 	return envPortNames(os.Environ(), target.Service, target.Port.Number)
 }
 
-// Canonical returns target with its namespace filled in and its domain left
-// out, which has a meaning only for DNS: all names of a Service share a watch.
-func (s *Source) Canonical(target discovery.Target) discovery.Target {
-	if target.Namespace == "" {
-		target.Namespace = s.namespace()
-	}
-	target.Domain = ""
-	return target
-}
-
 // Watch implements discovery.Source. It returns early if there is no API server
 // to ask at all; the error wraps discovery.ErrUnavailable then.
 func (s *Source) Watch(ctx context.Context, target discovery.Target, r discovery.Receiver) {
@@ -140,12 +129,20 @@ func (s *Source) Watch(ctx context.Context, target discovery.Target, r discovery
 		r.Error(fmt.Errorf("%s: %w: the target names no Service", target, discovery.ErrUnavailable))
 		return
 	}
+	target = s.Canonical(target)
+	if target.Domain != "" {
+		r.Update(s.foreign(target))
+		return
+	}
 	client, err := s.client()
 	if err != nil {
 		r.Error(fmt.Errorf("%s: %w: %w", target, discovery.ErrUnavailable, err))
 		return
 	}
-	target = s.Canonical(target)
+	if target.Namespace == "" {
+		r.Error(errNoNamespace(target))
+		return
+	}
 	service := s.services.join(client, s.timing, serviceKey{target.Namespace, target.Service})
 	defer s.services.leave(service)
 	p := publisher{

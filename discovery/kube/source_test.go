@@ -90,7 +90,7 @@ func TestADeletedServiceHasNoEndpointsThoughItsSlicesLinger(t *testing.T) {
 		Spec:       kubetest.ServiceSpec{Ports: []kubetest.ServicePort{{Name: "grpc", Port: 80}}},
 	})
 	slice := kubetest.Slice("kiada", "quiz", "quiz-a", kubetest.Ports{"grpc": 8080}, kubetest.Ready("10.0.0.1", "quiz-0"))
-	slice.OwnerReferences = []kubetest.OwnerReference{{Kind: "Service", Name: "quiz", UID: "first"}}
+	slice.OwnerReferences = []kubetest.OwnerReference{{APIVersion: "v1", Kind: "Service", Name: "quiz", UID: "first"}}
 	server.SetEndpointSlice(slice)
 	sub := watch(t, newSource(server), "k8s:///quiz:grpc")
 	awaitEndpoints(t, sub, "10.0.0.1:8080")

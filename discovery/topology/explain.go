@@ -14,7 +14,8 @@ type Explanation struct {
 	Mode Mode
 	// NodeHints and ZoneHints say what became of the hints of each kind.
 	NodeHints, ZoneHints HintStatus
-	// Endpoints are those of the Snapshot, in its order.
+	// Endpoints are those of the Snapshot, in its order, and the cluster IP where
+	// that is used in their place.
 	Endpoints []Verdict
 }
 
@@ -66,6 +67,10 @@ func Explain(s *discovery.Snapshot, at Locality) *Explanation {
 	for i := range s.Endpoints {
 		e := &s.Endpoints[i]
 		x.Endpoints[i] = Verdict{*e, mode.admits(e, at), why(e, at, mode, s.LocalOnly)}
+	}
+	if NeedsNode(s, at) {
+		x.Mode = ClusterIP
+		x.Endpoints = append(x.Endpoints, Verdict{proxied(s), true, "the cluster IP: " + ErrNodeUnknown.Error()})
 	}
 	return x
 }

@@ -46,6 +46,10 @@ const (
 	// LocalTerminating are those on the client's node that serve while they
 	// terminate, since none on that node is ready.
 	LocalTerminating Mode = "local only, terminating"
+	// ClusterIP is the Service's cluster IP in place of endpoints: its
+	// internalTrafficPolicy is Local, and the client does not know its node. There
+	// kube-proxy, which does, finds the endpoints of that node.
+	ClusterIP Mode = "cluster IP"
 	// None: there is no endpoint to use. kube-proxy refuses the connection or,
 	// if only internalTrafficPolicy Local stands in the way, drops it.
 	None Mode = "none"
@@ -56,7 +60,14 @@ const (
 // there are no further levels as yet. No levels at all mean that kube-proxy
 // would refuse or drop the connection. A level may be the Snapshot's own slice,
 // so that it must not be changed either.
+//
+// A client that does not know its node cannot tell which endpoints the
+// internalTrafficPolicy Local leaves it. Where the Service has a cluster IP, that is
+// its one endpoint: see [NeedsNode].
 func Select(s *discovery.Snapshot, at Locality) [][]discovery.Endpoint {
+	if NeedsNode(s, at) {
+		return [][]discovery.Endpoint{{proxied(s)}}
+	}
 	found := inspect(s, at)
 	mode := found.mode()
 	n := found.ready

@@ -22,6 +22,7 @@ import (
 
 	"github.com/sidestep-lb/sidestep/discovery"
 	"github.com/sidestep-lb/sidestep/discovery/dns"
+	"github.com/sidestep-lb/sidestep/discovery/hosts"
 	"github.com/sidestep-lb/sidestep/discovery/kube"
 	"github.com/sidestep-lb/sidestep/discovery/static"
 	"github.com/sidestep-lb/sidestep/discovery/topology"
@@ -41,7 +42,8 @@ func main() {
 	target, err := discovery.ParseTarget(flag.Arg(0))
 	if err == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), *timeout)
-		err = explain(ctx, os.Stdout, sourceOf(target.Scheme, *host), target, at)
+		source := namedIn(hosts.System(), flag.Arg(0), target, sourceOf(target.Scheme, *host))
+		err = explain(ctx, os.Stdout, source, target, at)
 		cancel()
 	}
 	if err != nil {
@@ -63,6 +65,17 @@ func sourceOf(scheme, host string) discovery.Source {
 	}
 }
 
+// namedIn returns what serves a target that was written as text: the hosts file if
+// that has the name, as for the programs of the pod, or else source.
+func namedIn(file hosts.File, text string, target discovery.Target, source discovery.Source) discovery.Source {
+	_, name, _ := strings.Cut(text, ":///")
+	name, _, _ = strings.Cut(name, ":")
+	if target.Scheme == discovery.SchemeStatic || !file.Has(name) {
+		return source
+	}
+	return hosts.Source{File: file, Host: name, Next: source}
+}
+
 // explain returns an error if there is no answer, or no endpoint to use.
 func explain(ctx context.Context, out io.Writer, source discovery.Source, target discovery.Target, at topology.Locality) error {
 	sub := discovery.Watch(source, target)
@@ -72,10 +85,19 @@ func explain(ctx context.Context, out io.Writer, source discovery.Source, target
 		return err
 	}
 	fmt.Fprintln(out, sub.Target())
+	at = at.Infer(snapshot)
+	if named, ok := source.(hosts.Source); ok && named.File.Has(named.Host) {
+		fmt.Fprintf(out, "from %s, which has the name %s and goes before the Kubernetes API and DNS\n", named.File.Path(), named.Host)
+	}
 	if snapshot.Degraded != nil {
 		fmt.Fprintln(out, "degraded:", snapshot.Degraded)
 	}
-	at = at.Infer(snapshot)
+	if topology.NeedsNode(snapshot, at) {
+		fmt.Fprintln(out, "degraded:", topology.ErrNodeUnknown)
+	}
+	if snapshot.ClientAffinity {
+		fmt.Fprintln(out, "note:", kube.ErrAffinity)
+	}
 	why := topology.Explain(snapshot, at)
 	fmt.Fprintf(out, "client: %v\n%v\n\n", at, why)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)

@@ -2,6 +2,7 @@ package kubeapi
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -42,7 +43,7 @@ type status struct {
 	Reason  string `json:"reason"`
 	Message string `json:"message"`
 	Details struct {
-		RetryAfterSeconds int `json:"retryAfterSeconds"`
+		RetryAfterSeconds int64 `json:"retryAfterSeconds"`
 	} `json:"details"`
 }
 
@@ -72,7 +73,8 @@ func responseError(resp *http.Response) error {
 	}
 	err := s.err()
 	err.Code = resp.StatusCode
-	if n, convErr := strconv.Atoi(resp.Header.Get("Retry-After")); convErr == nil {
+	// Of a number too large ParseInt returns the largest.
+	if n, convErr := strconv.ParseInt(resp.Header.Get("Retry-After"), 10, 64); convErr == nil || errors.Is(convErr, strconv.ErrRange) {
 		err.RetryAfter = seconds(n)
 	}
 	return err
@@ -81,8 +83,8 @@ func responseError(resp *http.Response) error {
 // maxRetryAfter bounds for how long a server can silence its clients.
 const maxRetryAfter = 5 * time.Minute
 
-func seconds(n int) time.Duration {
-	return time.Duration(min(max(n, 0), int(maxRetryAfter/time.Second))) * time.Second
+func seconds(n int64) time.Duration {
+	return time.Duration(min(max(n, 0), int64(maxRetryAfter/time.Second))) * time.Second
 }
 
 // maxMessage is the length at which messages are cut, in bytes.

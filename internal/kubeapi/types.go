@@ -44,6 +44,7 @@ type Annotations struct {
 // Labels are those that sidestep reads.
 type Labels struct {
 	ServiceName   string  `json:"kubernetes.io/service-name,omitempty"`
+	Headless      *string `json:"service.kubernetes.io/headless,omitempty"` // of an EndpointSlice; its value is ""
 	Zone          string  `json:"topology.kubernetes.io/zone,omitempty"`
 	ExcludeFromLB *string `json:"node.kubernetes.io/exclude-from-external-load-balancers,omitempty"`
 }
@@ -52,8 +53,10 @@ func (m *ObjectMeta) meta() *ObjectMeta { return m }
 
 // An OwnerReference names the object that another one belongs to.
 type OwnerReference struct {
-	Kind string `json:"kind"`
-	UID  string `json:"uid"`
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Name       string `json:"name"`
+	UID        string `json:"uid"`
 }
 
 // The address types of an EndpointSlice. There is a third one, FQDN, to which
@@ -166,6 +169,7 @@ type ServiceSpec struct {
 	ExternalTrafficPolicy string        `json:"externalTrafficPolicy,omitempty"`
 	SessionAffinity       string        `json:"sessionAffinity,omitempty"`
 	ClusterIP             string        `json:"clusterIP,omitempty"`
+	ClusterIPs            []string      `json:"clusterIPs,omitempty"`
 }
 
 // A ServicePort is a port of a Service.
