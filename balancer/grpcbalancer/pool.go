@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"google.golang.org/grpc/attributes"
 	gbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/connectivity"
 	grpcresolver "google.golang.org/grpc/resolver"
@@ -40,6 +42,9 @@ type pool struct {
 	// Used in calls of update alone.
 	addresses addresses
 	endpoints []discovery.Endpoint // of the last update
+
+	// The attributes of the last state, to report to its source.
+	source atomic.Pointer[attributes.Attributes]
 
 	pushing sync.Mutex         // held while gRPC is told, so that it hears things in order; taken before mu
 	told    connectivity.State // guarded by pushing
@@ -81,6 +86,7 @@ func newPool(cc gbalancer.ClientConn, target string, config *lbConfig, newPolicy
 // update makes the pool hold the endpoints of s.
 func (p *pool) update(s grpcresolver.State) error {
 	p.addresses = addresses{of: s.Endpoints}
+	p.source.Store(s.Attributes)
 	p.endpoints = endpointsOf(s, p.endpoints)
 	if len(p.endpoints) == 0 {
 		reason := resolver.Unusable(s)
@@ -130,14 +136,21 @@ func (p *pool) tell(always bool) {
 	p.pushing.Lock()
 	defer p.pushing.Unlock()
 	p.mu.Lock()
-	state, closed := p.state(), p.closed
+	state, failed, closed := p.state(), p.conns[connectivity.TransientFailure], p.closed
 	always = always || p.chosen > 0
 	p.mu.Unlock()
 	if closed || state == p.told && !always {
 		return
 	}
-	p.told = state
+	if p.told = state; state == connectivity.TransientFailure && failed > 0 {
+		p.reportUnreachable()
+	}
 	p.cc.UpdateState(gbalancer.State{ConnectivityState: state, Picker: p})
+}
+
+// reportUnreachable tells discovery that no endpoint can be reached.
+func (p *pool) reportUnreachable() {
+	resolver.ReportUnreachable(grpcresolver.State{Attributes: p.source.Load()})
 }
 
 // state sums the connections up. It is called with mu held.

@@ -56,6 +56,8 @@ func (r *revival) try() {
 	if !r.conn.backend.Reachable() {
 		if r.conn.reach(r.conn.lifetime()) == nil {
 			r.conn.backend.Observe(health.Success)
+		} else {
+			r.conn.pool.reportUnreachable()
 		}
 	}
 	r.mu.Lock()

@@ -77,6 +77,9 @@ func (j *journey) travel(req *http.Request, body *requestBody, why balancer.Reas
 			x.fail(f)
 			again, closed := j.again(x, req, f, body)
 			if again == nil {
+				if f.unreachable() {
+					j.pool.reportUnreachable()
+				}
 				body.discard()
 				return nil, cmp.Or[error](closed, &requestError{j.pool.target, x.endpoint(), err})
 			}

@@ -146,6 +146,9 @@ func (s *state) view(target discovery.Target) view {
 		v.err = explain(target, slices.what(), slices.err)
 	case service.err != nil && !refused:
 		v.err = explain(target, "the Service itself", service.err)
+		if v.complete {
+			v.err = partialError{v.err}
+		}
 	}
 	return v
 }
