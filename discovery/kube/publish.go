@@ -30,6 +30,7 @@ type publisher struct {
 	failing   bool   // the last call was of receiver.Error
 	warned    string // the last warning about refused addresses
 	move      portMove
+	deal      deal
 }
 
 // run publishes until ctx ends.
@@ -48,6 +49,9 @@ func (p *publisher) run(ctx context.Context) {
 		case <-p.move.over:
 			p.move.expire()
 			p.published = 0 // the same facts mean something else now
+		case <-p.deal.over:
+			p.deal.expire()
+			p.published = 0
 		case <-ctx.Done():
 			return
 		}
@@ -84,6 +88,9 @@ func (p *publisher) publish() (changed, also <-chan struct{}) {
 		}
 		if snapshot.Reason == nil {
 			snapshot.Reason = view.none
+		}
+		if p.outside == nil && !view.mirrored {
+			snapshot = p.deal.bridge(snapshot, view.facts.slices)
 		}
 		p.receiver.Update(p.move.bridge(p.target, snapshot, view.facts.serviceUID()))
 		p.published, p.failing = view.version, false
