@@ -130,6 +130,9 @@ var (
 	// ErrForbidden says that the source refused to tell (HTTP status 403). The
 	// text holds the rule that would allow it.
 	ErrForbidden = errors.New("forbidden")
+	// ErrUnauthenticated says that the source does not accept the client's
+	// credentials (HTTP status 401). New ones may be on their way.
+	ErrUnauthenticated = errors.New("credentials not accepted")
 	// ErrUnavailable says that the process has no source of this kind at all,
 	// for example because it does not run in a cluster.
 	ErrUnavailable = errors.New("source unavailable")

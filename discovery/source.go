@@ -46,6 +46,10 @@ type View struct {
 	// Err is why the latest read failed. It is nil after a successful one, so
 	// a View with both a Snapshot and an Err is stale.
 	Err error
+	// Overdue says that there is an Err and no Snapshot, and that a first Snapshot
+	// has been waited for long enough (5 s, see [Subscription.First]): a request
+	// without a deadline of its own should fail with Err now.
+	Overdue bool
 }
 
 // Stale reports whether the Snapshot is out of date for all that is known.

@@ -50,10 +50,30 @@ func (s *Subscription) Next(ctx context.Context) (View, error) {
 	}
 }
 
+// How long a first Snapshot is waited for by those who set no limit.
+const (
+	// overdueAfter is how long a source may fail before a request without a
+	// deadline fails, too. It covers a restart of a DNS server or an API server
+	// that others take over for.
+	overdueAfter = 5 * time.Second
+	// silentAfter is how long a source may report nothing at all, which counts as
+	// a failure then. It is no less than what a first answer may take.
+	silentAfter = 30 * time.Second
+)
+
+// errSilent is the error of a source that reports nothing.
+var errSilent = fmt.Errorf("the source has reported nothing for %v", silentAfter)
+
 // First waits for the first Snapshot, which is at hand in all but the first
 // moments. When ctx ends before that, the error says what the source was
 // waiting for; a lasting error (see [Lasting]) is returned at once.
+//
+// A ctx with a deadline is waited for to its end. With one that has none, the
+// error of the source is returned once the watch has been failing and there has
+// been no Snapshot for 5 s, so that nobody waits forever: a later call that finds
+// the watch so returns at once. A source that reports nothing for 30 s has failed.
 func (s *Subscription) First(ctx context.Context) (*Snapshot, error) {
+	_, limited := ctx.Deadline()
 	for {
 		view, _, changed := s.watch.state()
 		switch {
@@ -63,6 +83,8 @@ func (s *Subscription) First(ctx context.Context) (*Snapshot, error) {
 			return view.Snapshot, nil
 		case Lasting(view.Err):
 			return nil, view.Err
+		case view.Overdue && !limited:
+			return nil, fmt.Errorf("no endpoints of %s are known: %w", s.Target(), view.Err)
 		}
 		if err := s.wait(ctx, changed); err != nil {
 			if view := s.View(); view.Err != nil {
@@ -78,6 +100,16 @@ func (s *Subscription) Refresh() {
 	select {
 	case s.watch.refresh <- struct{}{}:
 	default: // one hint is waiting already
+	}
+}
+
+// Unreachable tells the source that none of the endpoints of the last Snapshot can
+// be reached. While the source cannot read a newer one, that is a reason to ask
+// elsewhere (see [Fallback]). A user may say so time after time.
+func (s *Subscription) Unreachable() {
+	select {
+	case s.watch.unreachable <- struct{}{}:
+	default: // one report is waiting already
 	}
 }
 
@@ -119,6 +151,8 @@ type watch struct {
 	past    remembered // of a watch of the same target that has ended
 	refresh chan struct{}
 
+	unreachable chan struct{}
+
 	users int // guarded by the registry's mu
 
 	mu      sync.Mutex
@@ -126,6 +160,8 @@ type watch struct {
 	version uint64        // counts the changes of view; guarded by mu
 	changed chan struct{} // closed at the next change of view; guarded by mu
 	told    Status        // but for View; guarded by mu
+	late    *time.Timer   // of the first Snapshot, nil once it has come; guarded by mu
+	waited  bool          // for overdueAfter; guarded by mu
 }
 
 func startWatch(key watchKey, past remembered) *watch {
@@ -137,11 +173,19 @@ func startWatch(key watchKey, past remembered) *watch {
 		users:   1,
 		refresh: make(chan struct{}, 1),
 		changed: make(chan struct{}),
-		stop: func() {
-			cancel()
-			<-ended
-		},
+
+		unreachable: make(chan struct{}, 1),
 	}
+	w.stop = func() {
+		cancel()
+		<-ended
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.stopWaitingLocked()
+	}
+	w.mu.Lock()
+	w.late = time.AfterFunc(overdueAfter, w.overdue)
+	w.mu.Unlock()
 	go func() {
 		defer close(ended)
 		if past.snapshot != nil {
@@ -169,6 +213,7 @@ func (w *watch) state() (View, uint64, <-chan struct{}) {
 func (w *watch) Update(s *Snapshot) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.stopWaitingLocked()
 	same := s.Equal(w.view.Snapshot)
 	w.told.Updates++
 	w.told.Read = time.Now()
@@ -194,7 +239,13 @@ func (w *watch) Error(err error) {
 		w.told.Errors = make(map[string]uint64)
 	}
 	w.told.Errors[kindOf(err)]++
-	if errorText(err) == errorText(w.view.Err) {
+	w.failLocked(err)
+}
+
+// failLocked makes err the latest error of the watch.
+func (w *watch) failLocked(err error) {
+	overdue := w.waited && w.view.Snapshot == nil
+	if errorText(err) == errorText(w.view.Err) && overdue == w.view.Overdue {
 		return
 	}
 	if w.view.Err == nil || Lasting(err) {
@@ -205,7 +256,34 @@ func (w *watch) Error(err error) {
 		w.fallBackLocked(err)
 		return
 	}
-	w.set(View{Snapshot: w.view.Snapshot, Err: err})
+	w.set(View{Snapshot: w.view.Snapshot, Err: err, Overdue: overdue})
+}
+
+// overdue is called when there has been no Snapshot for overdueAfter, and again
+// after silentAfter.
+func (w *watch) overdue() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.late == nil { // it has come, or the watch has ended
+		return
+	}
+	first := !w.waited
+	w.waited = true
+	switch {
+	case w.view.Err != nil:
+		w.failLocked(w.view.Err)
+	case first:
+		w.late.Reset(silentAfter - overdueAfter)
+	default:
+		w.failLocked(errSilent)
+	}
+}
+
+func (w *watch) stopWaitingLocked() {
+	if w.late != nil {
+		w.late.Stop()
+		w.late = nil
+	}
 }
 
 // kindOf is what an error counts as.
@@ -235,6 +313,9 @@ func (w *watch) status() Status {
 
 // Refresh implements Receiver.
 func (w *watch) Refresh() <-chan struct{} { return w.refresh }
+
+// Unreachable is for [Fallback], which asks a Receiver for it.
+func (w *watch) Unreachable() <-chan struct{} { return w.unreachable }
 
 // set is called with mu held.
 func (w *watch) set(v View) {

@@ -68,11 +68,11 @@ func (r *nameResolver) run(ctx context.Context) {
 		case changed:
 			waiting.Delete(r)
 			r.update(view.Snapshot) // good, even if a later read failed
-		case view.Snapshot == nil && discovery.Lasting(view.Err):
+		case view.Snapshot == nil && (discovery.Lasting(view.Err) || view.Overdue):
 			r.cc.ReportError(view.Err)
 		}
-		// Before the first Snapshot, requests outwait an error that may pass.
-		// Should they wait in vain, Pending tells them why.
+		// Before the first Snapshot, requests wait for some seconds for an error
+		// to pass. If their deadline comes first, Pending tells them why.
 	}
 }
 
@@ -98,6 +98,7 @@ func (r *nameResolver) update(s *discovery.Snapshot) {
 		return
 	}
 	next := state(usable, reason, r.usable, r.addresses)
+	next.Attributes = next.Attributes.WithValue(reporterKey{}, reporter{r.subscription.Subscription})
 	r.told, r.usable, r.addresses, r.reason = true, usable, next.Addresses, reason
 	err := r.cc.UpdateState(next)
 	if err != nil && reason != nil {

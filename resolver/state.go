@@ -64,6 +64,26 @@ func Unusable(s grpcresolver.State) error {
 	return err
 }
 
+// ReportUnreachable tells the source of a state that a resolver of this package
+// made that none of its endpoints can be reached: see
+// [discovery.Subscription.Unreachable]. It does nothing for other states. It does
+// not block, and is for load-balancing policies.
+func ReportUnreachable(s grpcresolver.State) {
+	if r, ok := s.Attributes.Value(reporterKey{}).(reporter); ok {
+		r.Unreachable()
+	}
+}
+
+type reporterKey struct{}
+
+func (reporterKey) String() string { return "sidestep.reporter" }
+
+// A reporter is a Subscription as a value of gRPC attributes.
+type reporter struct{ *discovery.Subscription }
+
+// String is for gRPC's logs.
+func (r reporter) String() string { return r.Target().String() }
+
 type endpointKey struct{}
 
 func (endpointKey) String() string { return "sidestep.endpoint" }

@@ -160,6 +160,7 @@ func (p *pool) failure(cause error) error {
 	case failed == 0:
 		return plain(p.reason)
 	default:
+		p.reportUnreachable()
 		// Not wrapped: gRPC would take a status in it for the request's own.
 		return fmt.Errorf("%s: none of its %d endpoints can be reached: last error: %v", p.target, failed, p.lastErr) //nolint:errorlint // see above
 	}

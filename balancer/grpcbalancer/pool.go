@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"google.golang.org/grpc/attributes"
 	gbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/connectivity"
 	grpcresolver "google.golang.org/grpc/resolver"
@@ -42,6 +44,9 @@ type pool struct {
 	addresses addresses
 	endpoints []discovery.Endpoint // of the last update
 	others    foreign              // those of them that another resolver made
+
+	// The attributes of the last state, to report to its source.
+	source atomic.Pointer[attributes.Attributes]
 
 	pushing sync.Mutex         // held while gRPC is told, so that it hears things in order; taken before mu
 	told    connectivity.State // guarded by pushing
@@ -85,6 +90,7 @@ func newPool(cc gbalancer.ClientConn, target string, config *lbConfig, newPolicy
 func (p *pool) update(s grpcresolver.State) error {
 	p.endpoints = endpointsOf(s, p.endpoints, &p.others)
 	p.addresses = addresses{of: s.Endpoints, others: &p.others}
+	p.source.Store(s.Attributes)
 	if len(p.endpoints) == 0 {
 		reason := resolver.Unusable(s)
 		if reason == nil {
@@ -133,14 +139,21 @@ func (p *pool) tell(always bool) {
 	p.pushing.Lock()
 	defer p.pushing.Unlock()
 	p.mu.Lock()
-	state, closed := p.state(), p.closed
+	state, failed, closed := p.state(), p.conns[connectivity.TransientFailure], p.closed
 	always = always || p.chosen > 0
 	p.mu.Unlock()
 	if closed || state == p.told && !always {
 		return
 	}
-	p.told = state
+	if p.told = state; state == connectivity.TransientFailure && failed > 0 {
+		p.reportUnreachable()
+	}
 	p.cc.UpdateState(gbalancer.State{ConnectivityState: state, Picker: p})
+}
+
+// reportUnreachable tells discovery that no endpoint can be reached.
+func (p *pool) reportUnreachable() {
+	resolver.ReportUnreachable(grpcresolver.State{Attributes: p.source.Load()})
 }
 
 // state sums the connections up. It is called with mu held.

@@ -194,6 +194,16 @@ func (p *pool) pick(ctx context.Context, r balancer.Request) (balancer.Pick, err
 	}
 }
 
+// reportUnreachable tells discovery if no backend can be reached.
+func (p *pool) reportUnreachable() {
+	for _, b := range p.balancer.Backends() {
+		if b.Reachable() {
+			return
+		}
+	}
+	p.endpoints.Unreachable()
+}
+
 // await returns nil when there are endpoints, and otherwise why there are none.
 func (p *pool) await(ctx context.Context) error {
 	_, err := p.endpoints.First(ctx)

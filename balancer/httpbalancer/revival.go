@@ -80,6 +80,8 @@ func (r *revival) try() {
 	if !r.backend.Reachable() {
 		if reached = r.conn.revive(); reached {
 			r.backend.Observe(health.Success)
+		} else {
+			r.conn.pool.reportUnreachable()
 		}
 	}
 	r.mu.Lock()

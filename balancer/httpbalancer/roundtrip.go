@@ -93,6 +93,9 @@ func (j *journey) travel(req *http.Request, body *requestBody, why balancer.Reas
 			x.fail(f)
 			again, end := j.again(x, req, f, body, &pace)
 			if again == nil {
+				if f.unreachable() {
+					j.pool.reportUnreachable()
+				}
 				body.discard()
 				return nil, cmp.Or[error](end, &requestError{j.pool.target, x.endpoint(), plainError(err)})
 			}

@@ -11,14 +11,12 @@ import (
 	miekg "github.com/miekg/dns"
 )
 
-// maxParallel bounds the queries at once for the targets of SRV records.
-const maxParallel = 8
-
 // addresses are what a name leads to.
 type addresses struct {
-	addrs  []netip.Addr
-	ttl    time.Duration
-	exists bool
+	addrs     []netip.Addr
+	ttl       time.Duration
+	exists    bool
+	truncated bool // they may be a part of what there is
 }
 
 func (a addresses) status() string { return status(a.exists) }
@@ -76,7 +74,7 @@ func (c *client) addresses(ctx context.Context, name string) (addresses, error) 
 }
 
 func toAddresses(r records) (addresses, error) {
-	a := addresses{ttl: r.ttl, exists: r.exists}
+	a := addresses{ttl: r.ttl, exists: r.exists, truncated: r.truncated}
 	for _, rr := range r.found {
 		addr, err := addrOf(rr)
 		if err != nil {
@@ -87,29 +85,24 @@ func toAddresses(r records) (addresses, error) {
 	return a, nil
 }
 
-// targets returns the addresses of the targets of SRV records, by canonical
-// name: from the additional section or, for those it leaves out, by asking.
-func (c *client) targets(ctx context.Context, services records) (map[string]addresses, error) {
-	byTarget, err := additional(services.extra)
-	if err != nil {
-		return nil, err
+// addressesAgain is addresses for a name that had IPv4 addresses the last time. It
+// costs one query while that is so.
+func (c *client) addressesAgain(ctx context.Context, name string) (addresses, error) {
+	ipv4, err := c.records(ctx, name, miekg.TypeA)
+	switch {
+	case err != nil:
+		return addresses{}, err
+	case len(ipv4.found) > 0 || !ipv4.exists:
+		return toAddresses(ipv4)
 	}
-	var missing []string
-	for _, rr := range services.found {
-		name := miekg.CanonicalName(rr.(*miekg.SRV).Target)
-		if _, known := byTarget[name]; known {
-			continue
-		}
-		byTarget[name] = addresses{ttl: math.MaxInt64}
-		if name != "." { // "the service is decidedly not available" (RFC 2782)
-			missing = append(missing, name)
-		}
+	ipv6, err := c.records(ctx, name, miekg.TypeAAAA)
+	switch {
+	case err != nil:
+		return addresses{}, err
+	case len(ipv6.found) == 0:
+		return toAddresses(ipv4)
 	}
-	found, err := c.each(ctx, missing)
-	for i, name := range missing {
-		byTarget[name] = found[i]
-	}
-	return byTarget, err
+	return toAddresses(ipv6)
 }
 
 // additional returns the addresses in the additional section of an answer.
@@ -133,27 +126,4 @@ func additional(section []miekg.RR) (map[string]addresses, error) {
 		byName[name] = a
 	}
 	return byName, nil
-}
-
-// each looks up the addresses of names, a few at a time. The first failure ends
-// it, for a part must not pass for the whole.
-func (c *client) each(ctx context.Context, names []string) ([]addresses, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	found := make([]addresses, len(names))
-	slots := make(chan struct{}, maxParallel)
-	var ended sync.WaitGroup
-	for i, name := range names {
-		slots <- struct{}{}
-		ended.Go(func() {
-			defer func() { <-slots }()
-			a, err := c.addresses(ctx, name)
-			if err != nil {
-				cancel(err)
-			}
-			found[i] = a
-		})
-	}
-	ended.Wait()
-	return found, context.Cause(ctx)
 }

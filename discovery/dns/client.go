@@ -102,7 +102,8 @@ func (c *client) askServer(ctx context.Context, server *server, name string, qty
 }
 
 // whole returns an answer without gaps, over TCP if it does not fit UDP or the
-// option use-vc says so.
+// option use-vc says so. One that does not fit TCP either is a part and says so in
+// Truncated.
 func (c *client) whole(ctx context.Context, server string, query *miekg.Msg) (*miekg.Msg, error) {
 	network := "udp"
 	if c.servers.conf().UseVC {
@@ -117,13 +118,7 @@ func (c *client) whole(ctx context.Context, server string, query *miekg.Msg) (*m
 			return nil, fmt.Errorf("the answer does not fit UDP, and TCP failed: %w", err)
 		}
 	}
-	if answer.Truncated { // a part must not pass for the whole
-		if !allAnswers(answer) {
-			return nil, errors.New("the answer is truncated even over TCP")
-		}
-		answer.Extra = nil // some targets may lack some of their addresses
-	}
-	return answer, nil
+	return answer, cutDown(answer)
 }
 
 func (c *client) timed(ctx context.Context, network, server string, query *miekg.Msg) (*miekg.Msg, error) {

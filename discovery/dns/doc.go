@@ -20,9 +20,14 @@
 //
 // A look-up by number costs one query per address family, one by name a single
 // query where the server adds the addresses of the pods, as CoreDNS does, up to
-// the 64 KB that an answer over TCP may have: some 750 pods. Beyond that each
-// pod is asked for, and from some 1000 pods on the look-up fails, for a part is
-// never taken for the whole. Use discovery/kube for Services of that size.
+// the 64 KB that an answer over TCP may have: some 750 pods. Where it leaves them
+// out each pod is asked for, 8 at a time, when its own TTL is over.
+//
+// A part of an answer is never taken for the whole. A host of an SRV answer that
+// cannot be looked up has the addresses that it had, and the others are used
+// (RFC 2782). An answer that is truncated even over TCP, of some 1000 pods by name
+// or 4000 by number, adds endpoints and takes none away. The Snapshot says so in
+// Degraded, and it is logged. Use discovery/kube for Services of that size.
 //
 // All targets of a Source share what is learnt of its servers: a server that
 // stands in for one that does not answer is asked first for 30 s, and one that

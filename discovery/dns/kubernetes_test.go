@@ -186,29 +186,6 @@ func TestAThousandSRVRecordsAreReadOverTCP(t *testing.T) {
 	}
 }
 
-func TestMoreSRVRecordsThanFitTCPAreAFailureNotAPart(t *testing.T) {
-	server := startServer(t)
-	manySRV(server, 10)
-	sub := watch(t, quick(server), "headless:///quiz:grpc")
-	if snapshot, err := sub.First(t.Context()); err != nil || len(snapshot.Endpoints) != 10 {
-		t.Fatalf("%v, %v", snapshot, err)
-	}
-	partial := func(v discovery.View) bool {
-		return v.Stale() && strings.Contains(v.Err.Error(), "truncated even over TCP")
-	}
-	manySRV(server, 2000)
-	if view := await(t, sub, "staleness", partial); len(view.Snapshot.Endpoints) != 10 {
-		t.Errorf("%d endpoints, want the 10 of before", len(view.Snapshot.Endpoints))
-	}
-	manySRV(server, 12)
-	await(t, sub, "recovery", func(v discovery.View) bool { return v.Err == nil && len(v.Snapshot.Endpoints) == 12 })
-
-	server.Break(dnstest.TruncateAll) // leaves out answers while it keeps addresses
-	if view := await(t, sub, "staleness", partial); len(view.Snapshot.Endpoints) != 12 {
-		t.Errorf("%d endpoints, want the 12 of before", len(view.Snapshot.Endpoints))
-	}
-}
-
 func TestTheAddressesInATruncatedAnswerAreNotReliedOn(t *testing.T) {
 	server := startServer(t)
 	server.SetSRV(srvName, time.Minute, dnstest.SRV{Target: "a." + host, Port: 9090}, dnstest.SRV{Target: "b." + host, Port: 9090})

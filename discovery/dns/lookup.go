@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -22,7 +23,8 @@ type lookup struct {
 	config Config
 	client client
 
-	hostsTold bool // the log says that the name is in the hosts file
+	hostsTold bool            // the log says that the name is in the hosts file
+	known     map[string]host // see hosts; owned by the caller of read
 }
 
 // A reading is what a successful look-up says.
@@ -30,6 +32,8 @@ type reading struct {
 	endpoints []discovery.Endpoint
 	ttl       time.Duration // as the server gave it; for how long there is nothing where there are no endpoints
 	reason    error         // why there are no endpoints
+	partly    error         // why some endpoints may be missing
+	truncated bool          // for the server cannot tell all: those known before may be there still
 	virtual   bool          // the endpoint is the cluster IP of the Service
 }
 
@@ -54,7 +58,7 @@ func (l *lookup) byNumber(ctx context.Context) (reading, error) {
 		endpoints = append(endpoints, newEndpoint(addr, l.target.Port.Number, ""))
 	}
 	endpoints, err = l.usable(endpoints)
-	return reading{endpoints: endpoints, ttl: r.ttl}, err
+	return reading{endpoints: endpoints, ttl: r.ttl, truncated: r.truncated}, err
 }
 
 // byName follows RFC 2782. All records that Kubernetes makes have one priority
@@ -66,33 +70,55 @@ func (l *lookup) byName(ctx context.Context) (reading, error) {
 		return reading{}, err
 	}
 	all := services.found
+	if !services.truncated {
+		l.forget(all)
+	}
 	if len(all) == 0 {
 		return reading{ttl: services.ttl, reason: l.absentPort(ctx, host, status(services.exists))}, nil
 	}
-	r := reading{ttl: services.ttl, virtual: l.isVirtual(all)}
+	r := reading{ttl: services.ttl, virtual: l.isVirtual(all), truncated: services.truncated}
+	var failed error
 	for rest := all; len(rest) > 0 && len(r.endpoints) == 0; {
 		services.found, rest = splitPriority(rest)
 		if err := l.addServices(ctx, &r, services); err != nil {
 			return reading{}, err
 		}
+		failed = cmp.Or(failed, r.partly)
 	}
-	if len(r.endpoints) == 0 {
+	r.partly = failed
+	switch {
+	case len(r.endpoints) > 0:
+	case failed != nil:
+		return reading{}, failed
+	default:
 		return reading{ttl: r.ttl, reason: l.absent(statusOf(all))}, nil
 	}
 	r.endpoints, err = l.usable(r.endpoints)
 	return r, err
 }
 
-// addServices adds to r the endpoints of SRV records of one priority.
+// addServices adds to r the endpoints of SRV records of one priority, those that
+// can be looked up: "the client SHOULD try the next" (RFC 2782). If there are
+// others, r is partial.
 func (l *lookup) addServices(ctx context.Context, r *reading, services records) error {
-	byTarget, err := l.client.targets(ctx, services)
+	byTarget, err := l.srvHosts(ctx, services)
 	if err != nil {
 		return err
+	}
+	failed := 0
+	for _, h := range byTarget {
+		if h.err != nil {
+			failed++
+			r.partly = h.err
+		}
+	}
+	if failed > 0 {
+		r.partly = fmt.Errorf("%d of the %d hosts of the SRV records cannot be looked up: %w", failed, len(byTarget), r.partly)
 	}
 	weighted := haveWeights(services.found)
 	for _, rr := range services.found {
 		srv := rr.(*miekg.SRV)
-		target := byTarget[miekg.CanonicalName(srv.Target)]
+		target := byTarget[miekg.CanonicalName(srv.Target)].addrs
 		pod := ""
 		if !r.virtual && l.target.Service != "" {
 			pod = podOf(srv.Target)

@@ -75,6 +75,25 @@ func complete(answer *miekg.Msg, raw []byte) bool {
 	return len(answer.Answer) == count(6) && len(answer.Ns) == count(8) && len(answer.Extra) == count(10)
 }
 
+// errTruncated is why an answer is not all that there is.
+var errTruncated = errors.New("the answer of DNS is truncated even over TCP, which holds 64 KB: " +
+	"use a k8s:/// target, which reads all endpoints from the Kubernetes API")
+
+// cutDown takes out of an answer over TCP what is not to be relied on if it is
+// truncated. The answer is still marked as truncated if it lacks answers. The
+// error is that there are none.
+func cutDown(answer *miekg.Msg) error {
+	if !answer.Truncated {
+		return nil
+	}
+	answer.Truncated = !allAnswers(answer)
+	answer.Extra = nil // some targets may lack some of their addresses
+	if answer.Truncated && len(answer.Answer) == 0 {
+		return errTruncated
+	}
+	return nil
+}
+
 // allAnswers reports whether a truncated answer to an SRV query lacks additional
 // records alone: "truncation should start at the end of the response and work
 // forward", so that whatever is left of the additional section shows that the

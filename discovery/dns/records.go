@@ -22,6 +22,8 @@ type records struct {
 	name  string // the end of the aliases, canonical
 	found []miekg.RR
 	extra []miekg.RR // the additional section
+	// truncated says that found may be a part of what there is.
+	truncated bool
 	// exists is false after NXDOMAIN. With found empty and exists true, the
 	// name has records of other types only (NODATA).
 	exists bool
@@ -43,24 +45,34 @@ func (c *client) records(ctx context.Context, name string, qtype uint16) (record
 			return records{}, fmt.Errorf("look up %s %s: %w", name, miekg.TypeToString[qtype], err)
 		}
 		r.ttl = min(r.ttl, ttl)
-		if len(r.found) > 0 || !r.exists || r.name == miekg.CanonicalName(name) {
+		switch {
+		case len(r.found) > 0 || !r.exists:
+			return r, nil
+		case r.name != miekg.CanonicalName(name): // the server did not follow its own alias
+		case r.truncated:
+			return records{}, fmt.Errorf("look up %s %s: %w", name, miekg.TypeToString[qtype], errTruncated)
+		default:
 			return r, nil
 		}
-		name, ttl = r.name, r.ttl // the server did not follow its own alias
+		name, ttl = r.name, r.ttl
 	}
 	return records{}, fmt.Errorf("look up %s %s: %w", name, miekg.TypeToString[qtype], errAliases)
 }
 
 var errAliases = fmt.Errorf("more than %d aliases", maxAliases)
 
-// extract follows the aliases in answer from name to records of qtype. Records
-// of other names, types and classes are none of its business.
+// extract follows the aliases in answer from name to records of qtype, and leaves
+// out those of other types and classes. Records of another name alone, such as come
+// of a server that rewrites questions and not answers, are an error: they are not
+// what was asked for, and to say that there is nothing would be wrong.
 func extract(answer *miekg.Msg, name string, qtype uint16) (records, error) {
 	r := records{
-		name:   miekg.CanonicalName(name),
-		extra:  answer.Extra,
-		exists: answer.Rcode != miekg.RcodeNameError,
-		ttl:    math.MaxInt64,
+		name:  miekg.CanonicalName(name),
+		extra: answer.Extra,
+
+		truncated: answer.Truncated,
+		exists:    answer.Rcode != miekg.RcodeNameError,
+		ttl:       math.MaxInt64,
 	}
 	for range maxAliases {
 		var alias *miekg.CNAME
@@ -79,6 +91,8 @@ func extract(answer *miekg.Msg, name string, qtype uint16) (records, error) {
 		switch {
 		case len(r.found) > 0:
 			return r, nil
+		case alias == nil && foreign(answer, name, r.name, qtype) != "":
+			return records{}, fmt.Errorf("the answer has records of %s in place of those of %s", foreign(answer, name, r.name, qtype), name)
 		case alias == nil:
 			r.ttl = min(r.ttl, negativeTTL(answer))
 			return r, nil
@@ -89,6 +103,22 @@ func extract(answer *miekg.Msg, name string, qtype uint16) (records, error) {
 		r.name = miekg.CanonicalName(alias.Target)
 	}
 	return records{}, errAliases
+}
+
+// foreign returns the owner of a record in answer that would be an answer if the
+// question had been for it, where the question was for name and led to end. It is
+// empty if there is none, or if the server may be asked for end.
+func foreign(answer *miekg.Msg, name, end string, qtype uint16) string {
+	if end != miekg.CanonicalName(name) {
+		return ""
+	}
+	for _, rr := range answer.Answer {
+		h := rr.Header()
+		if h.Class == miekg.ClassINET && (h.Rrtype == qtype || h.Rrtype == miekg.TypeCNAME) && miekg.CanonicalName(h.Name) != end {
+			return h.Name
+		}
+	}
+	return ""
 }
 
 // errEmpty says that a record has no data, as in a dynamic update (RFC 2136).

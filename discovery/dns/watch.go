@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -19,7 +20,9 @@ type watcher struct {
 	lookup    lookup
 	timetable *timetable
 	receiver  discovery.Receiver
-	warned    bool
+	warned    map[string]bool // of what
+
+	published []discovery.Endpoint // the last time
 
 	sole      netip.Addr // the last address that was alone and asked about
 	clusterIP bool       // whether it is the cluster IP of the Service
@@ -54,6 +57,9 @@ func (w *watcher) report(ctx context.Context) time.Duration {
 	}
 	sole := w.lookup.soleAddress(r)
 	r.virtual = r.virtual || w.clusterIP && sole == w.sole
+	if r.truncated {
+		r.endpoints, r.partly = w.keep(r.endpoints), cmp.Or(r.partly, errTruncated)
+	}
 	w.publish(r)
 	if sole.IsValid() && sole != w.sole { // not before, for requests may wait for the first Snapshot
 		w.sole, w.clusterIP = sole, w.lookup.isClusterIP(ctx, sole)
@@ -68,19 +74,50 @@ func (w *watcher) report(ctx context.Context) time.Duration {
 func (w *watcher) publish(r reading) {
 	snapshot := discovery.NewSnapshot(r.endpoints)
 	snapshot.Reason = r.reason
-	if r.virtual {
+	switch {
+	case r.virtual:
 		snapshot.Degraded = errClusterIP
-		w.warnOf(errClusterIP)
+		w.warnOf("cluster IP", errClusterIP)
+	case r.partly != nil:
+		snapshot.Degraded = r.partly
+		kind := "hosts"
+		if r.truncated {
+			kind = "truncated"
+		}
+		w.warnOf(kind, r.partly)
 	}
+	w.published = snapshot.Endpoints
 	w.receiver.Update(snapshot)
 }
 
-// warnOf warns once.
-func (w *watcher) warnOf(err error) {
-	if !w.warned {
-		slog.Warn("sidestep: discovery degraded", "target", w.lookup.target.String(), "error", err)
+// maxKept bounds the endpoints of answers that are truncated.
+const maxKept = 16384
+
+// keep returns the endpoints of a truncated answer and those that were published
+// the last time: such an answer says of none of them that it is gone.
+func (w *watcher) keep(found []discovery.Endpoint) []discovery.Endpoint {
+	in := make(map[netip.AddrPort]bool, len(found))
+	for i := range found {
+		in[found[i].Addr] = true
 	}
-	w.warned = true
+	for _, e := range w.published {
+		if !in[e.Addr] && len(found) < maxKept && (len(in) == 0 || e.Addr.Addr().Is4() == found[0].Addr.Addr().Is4()) {
+			found = append(found, e)
+		}
+	}
+	return found
+}
+
+// warnOf warns once of each kind of trouble.
+func (w *watcher) warnOf(kind string, err error) {
+	if w.warned[kind] {
+		return
+	}
+	if w.warned == nil {
+		w.warned = make(map[string]bool)
+	}
+	w.warned[kind] = true
+	slog.Warn("sidestep: discovery degraded", "target", w.lookup.target.String(), "error", err)
 }
 
 // read finds out first whom to ask. A resolv.conf that cannot be read may

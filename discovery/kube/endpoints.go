@@ -25,15 +25,33 @@ const (
 // mirror makes the slices that the EndpointSlice mirroring controller would make
 // of an Endpoints object, one for each subset, with no other condition than
 // ready. Here a slice may hold both address families.
+//
+// An address that is ready in one subset and not ready in another for the same port
+// is not ready, as in RepackSubsets, which that controller calls first.
 func mirror(o *kubeapi.EndpointSlice) map[string]*kubeapi.EndpointSlice {
 	slices := make(map[string]*kubeapi.EndpointSlice, len(o.Subsets))
+	unready := unreadyIn(o.Subsets)
 	for i := range o.Subsets {
 		s := &o.Subsets[i]
-		slice := &kubeapi.EndpointSlice{AddressType: kubeapi.AddressTypeIPv4, Ports: s.Ports}
-		unready := len(s.NotReadyAddresses)
-		s.NotReadyAddresses = append(s.NotReadyAddresses, s.Addresses...)
-		for j := range s.NotReadyAddresses {
-			a, ready := &s.NotReadyAddresses[j], j >= unready
+		if !unready.contradicts(s) {
+			slices[strconv.Itoa(i)] = mirrorSubset(s, s.Ports, nil)
+			continue
+		}
+		for j := range s.Ports {
+			slices[fmt.Sprintf("%d, port %d", i, j)] = mirrorSubset(s, s.Ports[j:j+1], unready)
+		}
+	}
+	return slices
+}
+
+// mirrorSubset makes a slice of a subset and some of its ports. An address is
+// ready if the subset says so and none of the unready is this address and port.
+func mirrorSubset(s *kubeapi.Subset, ports []kubeapi.EndpointPort, unready unready) *kubeapi.EndpointSlice {
+	slice := &kubeapi.EndpointSlice{AddressType: kubeapi.AddressTypeIPv4, Ports: ports}
+	add := func(addresses []kubeapi.SubsetAddress, ready bool) {
+		for i := range addresses {
+			a := &addresses[i]
+			ready := ready && (len(unready) == 0 || !unready[unreadyKey(a, &ports[0])])
 			slice.Endpoints = append(slice.Endpoints, kubeapi.Endpoint{
 				Addresses:  []string{a.IP},
 				Conditions: kubeapi.Conditions{Ready: &ready},
@@ -41,9 +59,66 @@ func mirror(o *kubeapi.EndpointSlice) map[string]*kubeapi.EndpointSlice {
 				TargetRef:  a.TargetRef,
 			})
 		}
-		slices[strconv.Itoa(i)] = slice
 	}
-	return slices
+	add(s.NotReadyAddresses, false)
+	add(s.Addresses, true)
+	return slice
+}
+
+// unready holds the addresses that are not ready, with their ports.
+type unready map[addressPort]bool
+
+// An addressPort is what RepackSubsets tells apart: an address of a pod, and a port.
+type addressPort struct {
+	ip, uid        string
+	name, protocol string
+	appProtocol    string
+	number         int32
+}
+
+func unreadyKey(a *kubeapi.SubsetAddress, p *kubeapi.EndpointPort) addressPort {
+	key := addressPort{ip: a.IP, protocol: kubeapi.ProtocolTCP, appProtocol: p.AppProtocol}
+	if a.TargetRef != nil {
+		key.uid = a.TargetRef.UID
+	}
+	if p.Name != nil {
+		key.name = *p.Name
+	}
+	if p.Protocol != nil {
+		key.protocol = *p.Protocol
+	}
+	if p.Port != nil {
+		key.number = *p.Port
+	}
+	return key
+}
+
+func unreadyIn(subsets []kubeapi.Subset) unready {
+	u := make(unready)
+	for i := range subsets {
+		s := &subsets[i]
+		for j := range s.NotReadyAddresses {
+			for k := range s.Ports {
+				u[unreadyKey(&s.NotReadyAddresses[j], &s.Ports[k])] = true
+			}
+		}
+	}
+	return u
+}
+
+// contradicts reports whether an address that is ready in the subset is not.
+func (u unready) contradicts(s *kubeapi.Subset) bool {
+	if len(u) == 0 {
+		return false
+	}
+	for i := range s.Addresses {
+		for j := range s.Ports {
+			if u[unreadyKey(&s.Addresses[i], &s.Ports[j])] {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // An endpointsHandler puts into a state what is read of the Endpoints object, in

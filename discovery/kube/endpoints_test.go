@@ -115,7 +115,7 @@ const (
 		{"addresses":[{"ip":"10.0.0.3"}],"ports":[{"name":"grpc","port":9090},{"name":"http","port":80}]}]}`
 	oneSubset    = `{"metadata":{"annotations":null},"subsets":[{"addresses":[{"ip":"10.0.0.4"}],"ports":[{"name":"grpc","port":8080}]}]}`
 	bothFamilies = `{"metadata":{"annotations":null},"subsets":[{"addresses":[{"ip":"fd00::4"},{"ip":"10.0.0.4"}],
-		"notReadyAddresses":[{"ip":"10.0.0.4"}],"ports":[{"name":"grpc","port":8080}]}]}`
+		"ports":[{"name":"grpc","port":8080}]}]}`
 	noSubsets = `{"metadata":{"annotations":null}}`
 	cutShort  = `{"metadata":{"annotations":{"endpoints.kubernetes.io/over-capacity":"truncated"}},"subsets":[
 		{"addresses":[{"ip":"10.0.0.4"}],"ports":[{"name":"grpc","port":8080}]}]}`
@@ -248,5 +248,48 @@ func TestAnUnknownAPIIsAnErrorAtTheFirstUse(t *testing.T) {
 	_, err := discovery.Resolve(context.Background(), source, parse(t, "k8s:///quiz.kiada:grpc"))
 	if !errors.Is(err, discovery.ErrUnavailable) || !strings.Contains(err.Error(), `kube.Config.API is "Pods", which is neither EndpointSlices nor Endpoints`) {
 		t.Errorf("error: %v", err)
+	}
+}
+
+// RepackSubsets: "not ready always trumps ready".
+func TestAnAddressThatIsNotReadyInOneSubsetIsNotReady(t *testing.T) {
+	for name, test := range map[string]struct{ subsets, want string }{
+		"for the same port": {
+			`{"addresses":[{"ip":"10.0.0.1"},{"ip":"10.0.0.2"}],"ports":[{"name":"grpc","port":8080}]},
+			{"notReadyAddresses":[{"ip":"10.0.0.1"}],"ports":[{"name":"grpc","port":8080}]}`, "10.0.0.1:8080 unready, 10.0.0.2:8080 ready"},
+		"in the same subset": {
+			`{"addresses":[{"ip":"10.0.0.1"}],"notReadyAddresses":[{"ip":"10.0.0.1"}],"ports":[{"name":"grpc","port":8080}]}`, "10.0.0.1:8080 unready"},
+		"among several ports": {
+			`{"addresses":[{"ip":"10.0.0.1"}],"ports":[{"name":"admin","port":9090},{"name":"grpc","port":8080}]},
+			{"notReadyAddresses":[{"ip":"10.0.0.1"}],"ports":[{"name":"grpc","port":8080,"protocol":"TCP"}]}`, "10.0.0.1:8080 unready"},
+		"but for another port": {
+			`{"addresses":[{"ip":"10.0.0.1"}],"ports":[{"name":"grpc","port":8080}]},
+			{"notReadyAddresses":[{"ip":"10.0.0.1"}],"ports":[{"name":"admin","port":9090}]}`, "10.0.0.1:8080 ready"},
+		"but for another number": {
+			`{"addresses":[{"ip":"10.0.0.1"}],"ports":[{"name":"grpc","port":8080}]},
+			{"notReadyAddresses":[{"ip":"10.0.0.1"}],"ports":[{"name":"grpc","port":8081}]}`, "10.0.0.1:8080 ready, 10.0.0.1:8081 unready"},
+		"but of another pod": {
+			`{"addresses":[{"ip":"10.0.0.1","targetRef":{"uid":"a"}}],"ports":[{"name":"grpc","port":8080}]},
+			{"notReadyAddresses":[{"ip":"10.0.0.1","targetRef":{"uid":"b"}}],"ports":[{"name":"grpc","port":8080}]}`, "10.0.0.1:8080 ready"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			legacy := startLegacy(t, `{"metadata":{"labels":{}},"subsets":[`+strings.ReplaceAll(test.subsets, "\n", "")+`]}`)
+			sub := watch(t, legacy.source(newServer(t), kube.Endpoints), "k8s:///quiz:grpc")
+			s, err := sub.First(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, e := range s.Endpoints {
+				state := "unready"
+				if e.Ready {
+					state = "ready"
+				}
+				got = append(got, e.Addr.String()+" "+state)
+			}
+			if text := strings.Join(got, ", "); text != test.want {
+				t.Errorf("%s; want %s", text, test.want)
+			}
+		})
 	}
 }

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -36,7 +37,10 @@ const (
 
 // explain says what reading failed of, and for a 403 what would help.
 func explain(target discovery.Target, what string, err error) error {
-	if !forbidden(err) {
+	switch {
+	case answered(err, http.StatusUnauthorized):
+		return fmt.Errorf("%s: %w: read %s of %s in namespace %s: %w", target, discovery.ErrUnauthenticated, what, target.Service, target.Namespace, err)
+	case !forbidden(err):
 		return fmt.Errorf("%s: read %s of %s in namespace %s: %w", target, what, target.Service, target.Namespace, err)
 	}
 	role := Role(target.Namespace)
@@ -49,6 +53,15 @@ func explain(target discovery.Target, what string, err error) error {
 	return fmt.Errorf("%s: %w: read %s of %s in namespace %s: %w; bind this Role to the client's ServiceAccount:\n%s",
 		target, discovery.ErrForbidden, what, target.Service, target.Namespace, err, role)
 }
+
+// A partialError is why something other than the endpoints cannot be read, which
+// are up to date.
+type partialError struct{ error }
+
+func (e partialError) Unwrap() error { return e.error }
+
+// Partial is for discovery.Fallback, which has no reason to ask elsewhere then.
+func (partialError) Partial() bool { return true }
 
 // An ExternalNameError says that a Service is of type ExternalName: an alias of
 // a host name, with no endpoints of its own; or that it is to be reached through

@@ -26,6 +26,13 @@ func Impatient(s *Source, d time.Duration) *Source {
 	return s
 }
 
+// Restless makes a Source that has not been used yet ask the API server when a
+// watch has brought nothing for d.
+func Restless(s *Source, d time.Duration) *Source {
+	s.timing.IdleTimeout = d
+	return s
+}
+
 // Services counts the Services of a namespace that a Source reads.
 func Services(s *Source, namespace string) int {
 	s.services.mu.Lock()

@@ -39,8 +39,8 @@ const changed = "10.0.0.2:8080 10.0.0.3:8080"
 func TestTheLastGoodSnapshotIsKeptThroughAnOutageAndMarkedStale(t *testing.T) {
 	for name, compact := range map[string]func(*kubetest.Server){
 		"resumed":         func(*kubetest.Server) {},
-		"expired, status": (*kubetest.Server).Compact,
-		"expired, event":  (*kubetest.Server).CompactInStream,
+		"expired, status": (*kubetest.Server).CompactWithStatus,
+		"expired, event":  (*kubetest.Server).Compact,
 	} {
 		t.Run(name, func(t *testing.T) {
 			server, sub := watched(t)
@@ -126,6 +126,7 @@ func TestABookmarkIsWhereAWatchGoesOn(t *testing.T) {
 	waitWatches(t, server, 2)
 	// A change elsewhere moves the version on, which only bookmarks tell.
 	server.SetService(kubetest.ClusterIPService("elsewhere", "quote", nil))
+	server.SetEndpointSlice(kubetest.Slice("elsewhere", "quote", "quote-a", nil))
 	for start := time.Now(); !movedOn(server, kubetest.Services) || !movedOn(server, kubetest.EndpointSlices); time.Sleep(10 * time.Millisecond) {
 		if time.Since(start) > patience {
 			t.Fatal("no bookmark was heeded")

@@ -136,7 +136,7 @@ func (p *parsedSlice) add(endpoints []kubeapi.Endpoint, port *slicePort, allowLo
 }
 
 func parseAddr(s string, allowLocal bool) (netip.Addr, error) {
-	addr, err := netip.ParseAddr(s)
+	addr, err := parseIP(s)
 	switch {
 	case err != nil:
 		return addr, err

@@ -31,6 +31,7 @@ type publisher struct {
 	warned    string // the last warning about refused addresses
 	move      portMove
 	affinity  affinityNotice
+	deal      deal
 }
 
 // run publishes until ctx ends.
@@ -49,6 +50,9 @@ func (p *publisher) run(ctx context.Context) {
 		case <-p.move.over:
 			p.move.expire()
 			p.published = 0 // the same facts mean something else now
+		case <-p.deal.over:
+			p.deal.expire()
+			p.published = 0
 		case <-ctx.Done():
 			return
 		}
@@ -87,6 +91,9 @@ func (p *publisher) publish() (changed, also <-chan struct{}) {
 			snapshot.Reason = view.none
 		}
 		p.affinity.see(p.target, snapshot)
+		if p.outside == nil && !view.mirrored {
+			snapshot = p.deal.bridge(snapshot, view.facts.slices)
+		}
 		p.receiver.Update(p.move.bridge(p.target, snapshot, view.facts.serviceUID()))
 		p.published, p.failing = view.version, false
 	}

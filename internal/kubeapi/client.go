@@ -2,6 +2,7 @@ package kubeapi
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -70,8 +71,9 @@ func (c *Client) CloseIdleConnections() {
 }
 
 // get returns the body of a successful answer; the caller closes it. Other
-// answers are a *StatusError. A 401 is tried once more with a token read
-// afresh, because tokens are replaced while they are in use.
+// answers are a *StatusError. A 401 is tried once more with a token read afresh,
+// and a certificate that is not trusted with the certificates read afresh,
+// because both files are replaced while they are in use.
 func (c *Client) get(ctx context.Context, path string, query url.Values) (body io.ReadCloser, err error) {
 	verb := "list"
 	if query.Has("watch") {
@@ -84,6 +86,9 @@ func (c *Client) get(ctx context.Context, path string, query url.Values) (body i
 		}
 	}()
 	resp, err := c.do(ctx, path, query, false)
+	if wrong := (*tls.CertificateVerificationError)(nil); errors.As(err, &wrong) && c.given == nil && c.credentials.distrust() {
+		resp, err = c.do(ctx, path, query, false)
+	}
 	if err != nil {
 		return nil, c.explain(err)
 	}

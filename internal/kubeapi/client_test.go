@@ -1,6 +1,7 @@
 package kubeapi
 
 import (
+	"crypto/tls"
 	"encoding/pem"
 	"errors"
 	"io"
@@ -13,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sidestep-lb/sidestep/discovery/kube/kubetest"
 )
 
 // account writes a service account's files as the kubelet does.
@@ -170,6 +173,40 @@ func TestNewCertificatesAreTrustedAndUnreadableOnesChangeNothing(t *testing.T) {
 	write(t, path, string(good)+string(good))
 	if client() == old {
 		t.Error("the old client although the certificates have changed")
+	}
+}
+
+func TestARotatedCertificateAuthorityIsTrustedAtOnce(t *testing.T) {
+	first, second := kubetest.StartTLS(), kubetest.StartTLS()
+	defer first.Close()
+	defer second.Close()
+	path := filepath.Join(t.TempDir(), "ca.crt")
+	write(t, path, string(first.CA()))
+	client, err := NewClient(Config{Host: first.URL(), CAFile: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.CloseIdleConnections()
+	list := func() error {
+		body, err := client.get(t.Context(), ServicesPath("kiada"), nil)
+		if err == nil {
+			body.Close()
+		}
+		return err
+	}
+	if err := list(); err != nil {
+		t.Fatal(err)
+	}
+	if client.base, err = url.Parse(second.URL()); err != nil { // the same name, with the certificate of another authority
+		t.Fatal(err)
+	}
+	var wrong *tls.CertificateVerificationError
+	if err := list(); !errors.As(err, &wrong) {
+		t.Errorf("before the file has the new authority: %v", err)
+	}
+	write(t, path, string(second.CA()))
+	if err := list(); err != nil {
+		t.Errorf("after that: %v", err)
 	}
 }
 

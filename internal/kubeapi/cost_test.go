@@ -138,8 +138,8 @@ func TestHoweverAWatchEndsToGoOnCostsOneRequest(t *testing.T) {
 
 func TestAVersionForgottenMeanwhileCostsOneRequestMore(t *testing.T) {
 	for name, compact := range map[string]func(*kubetest.Server){
-		"status": (*kubetest.Server).Compact,
-		"event":  (*kubetest.Server).CompactInStream,
+		"status": (*kubetest.Server).CompactWithStatus,
+		"event":  (*kubetest.Server).Compact,
 	} {
 		t.Run(name, func(t *testing.T) {
 			server, client := apiServer(t)

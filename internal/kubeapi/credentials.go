@@ -76,6 +76,14 @@ func (c *credentials) client() (*http.Client, error) {
 	return c.http, nil
 }
 
+// distrust has the CA file read at the next use, and reports whether there is one.
+func (c *credentials) distrust() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.caRead = time.Time{}
+	return c.caFile != ""
+}
+
 // readCA returns the content of the CA file. Without one it returns nothing,
 // which stands for the system's certificates.
 func (c *credentials) readCA() ([]byte, *x509.CertPool, error) {

@@ -23,6 +23,7 @@ type flaky struct {
 	history []moment          // from the oldest moment that is remembered to now
 	count   uint32            // of all moments
 	seen    map[string]bool   // every state there has been, as text
+	undone  map[string]bool   // versions that are yet to come, as they were before a backup
 	watches map[*flakyWatch]bool
 	changed chan struct{} // closed and replaced when a fault comes or goes
 
@@ -54,6 +55,7 @@ func newFlaky(random *rand.Rand) *flaky {
 		random:  random,
 		objects: make(map[string]string),
 		seen:    make(map[string]bool),
+		undone:  make(map[string]bool),
 		watches: make(map[*flakyWatch]bool),
 		changed: make(chan struct{}),
 	}
@@ -131,6 +133,17 @@ func (f *flaky) now() moment { return f.history[len(f.history)-1] }
 // forget makes now the oldest moment that a watch can start from.
 func (f *flaky) forget() { f.history = f.history[len(f.history)-1:] }
 
+// setBack puts the server back to a moment that it remembers.
+func (f *flaky) setBack() {
+	f.end(io.ErrUnexpectedEOF)
+	keep := 1 + f.random.IntN(len(f.history))
+	for _, m := range f.history[keep:] {
+		f.undone[m.version] = true
+	}
+	f.history = f.history[:keep]
+	f.objects = maps.Clone(f.now().objects)
+}
+
 // send writes to all watches.
 func (f *flaky) send(text string) {
 	for w := range f.watches {
@@ -168,6 +181,8 @@ func (f *flaky) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	query := req.URL.Query()
 	switch {
+	case !query.Has("watch") && f.undone[query.Get("resourceVersion")]:
+		return tooLarge(query.Get("resourceVersion")).give(req)
 	case !query.Has("watch"):
 		return f.list(query).give(req)
 	case query.Has("sendInitialEvents") && f.listing == refuses:
@@ -236,6 +251,9 @@ func (f *flaky) watch(req *http.Request, query url.Values) (*http.Response, erro
 		}
 	} else {
 		from = slices.IndexFunc(f.history, func(m moment) bool { return m.version == query.Get("resourceVersion") })
+	}
+	if f.undone[query.Get("resourceVersion")] { // silence, until it gets there
+		return streamOf(hang).give(req)
 	}
 	if from < 0 {
 		expired := statusOf(410, "Expired", "too old")

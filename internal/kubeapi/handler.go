@@ -26,8 +26,8 @@ type sink interface {
 	// as all there is. What an earlier call has gathered is dropped.
 	gather()
 	replace()
-	// apply takes the change of one object and returns the object's version.
-	apply(kind string, object json.RawMessage) (version string, err error)
+	// apply takes the change of one object and returns what it says of itself.
+	apply(kind string, object json.RawMessage) (*ObjectMeta, error)
 
 	Failed(err error)
 	Healthy()
@@ -54,27 +54,27 @@ func (t *typed[T]) replace() {
 	t.Replace(objects)
 }
 
-func (t *typed[T]) apply(kind string, encoded json.RawMessage) (version string, err error) {
+func (t *typed[T]) apply(kind string, encoded json.RawMessage) (*ObjectMeta, error) {
 	var object T
 	if string(encoded) == "null" {
-		return "", errNameless
+		return nil, errNameless
 	}
 	if err := json.Unmarshal(encoded, &object); err != nil {
-		return "", err
+		return nil, err
 	}
 	compact(object)
 	meta := object.meta()
 	switch {
 	case meta.Name == "":
-		return "", errNameless
+		return nil, errNameless
 	case t.gathered == nil:
 		t.Apply(kind, object)
 	case kind == Deleted:
 		delete(t.gathered, meta.Name)
 	case t.max > 0 && len(t.gathered) >= t.max:
-		return "", ErrTooMany
+		return nil, ErrTooMany
 	default:
 		t.gathered[meta.Name] = object
 	}
-	return meta.ResourceVersion, nil
+	return meta, nil
 }

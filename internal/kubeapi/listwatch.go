@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -53,11 +54,39 @@ type progress struct {
 	moved bool
 	// broken counts the watches in a row that broke off without any event.
 	broken int
+
+	mu sync.Mutex // held while version changes in a watch
+	// known are the versions of the objects, by name, to see whether another list
+	// is the same. Guarded by mu.
+	known map[string]string
 }
 
 // listed notes a complete list.
-func (p *progress) listed(version string) {
-	p.version, p.moved, p.broken = version, false, 0
+func (p *progress) listed(version string, known map[string]string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.version, p.moved, p.broken, p.known = version, false, 0, known
+}
+
+// changed notes the change of an object.
+func (p *progress) changed(kind string, meta *ObjectMeta) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case kind == Deleted:
+		delete(p.known, meta.Name)
+	case p.known == nil:
+		p.known = map[string]string{meta.Name: meta.ResourceVersion}
+	default:
+		p.known[meta.Name] = meta.ResourceVersion
+	}
+}
+
+// at notes how far a watch has come.
+func (p *progress) at(version string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.version = version
 }
 
 // Run lists and watches until ctx ends. The list is a streaming one, the
@@ -103,6 +132,9 @@ func (r *reader) run(ctx context.Context, h sink) {
 				continue
 			}
 			// The list itself was out of date. Do not hurry to the next.
+		case errors.Is(err, errSetBack), errors.Is(err, errBehind):
+			p.version, p.stale, p.plain = "", false, false
+			continue
 		case p.plain && refused(err):
 			r.Client.streaming.learn(err)
 			continue
@@ -142,12 +174,15 @@ func (r *reader) list(ctx context.Context, timing Timing, p *progress, h sink) e
 		return errors.New("list: the answer has no resourceVersion, so it does not come from a Kubernetes API server")
 	}
 	h.gather()
+	known := make(map[string]string, len(answer.Items))
 	for _, item := range answer.Items {
-		if _, err := h.apply(Added, item); err != nil {
+		meta, err := h.apply(Added, item)
+		if err != nil {
 			return fmt.Errorf("list: %w", err)
 		}
+		known[meta.Name] = meta.ResourceVersion
 	}
-	p.listed(answer.Metadata.ResourceVersion)
+	p.listed(answer.Metadata.ResourceVersion, known)
 	h.replace()
 	return nil
 }
@@ -159,7 +194,8 @@ func (r *reader) watch(ctx context.Context, timing Timing, p *progress, h sink) 
 	defer cancel(nil)
 	timer := time.AfterFunc(timing.AnswerTimeout, func() { cancel(errNoAnswer) })
 	defer timer.Stop()
-	body, err := r.Client.get(ctx, r.Path, r.watchQuery(timing, p))
+	seconds := int(timing.watchTimeout().Seconds())
+	body, err := r.Client.get(ctx, r.Path, r.watchQuery(seconds, p))
 	if err != nil {
 		return explain(ctx, err)
 	}
@@ -167,10 +203,12 @@ func (r *reader) watch(ctx context.Context, timing Timing, p *progress, h sink) 
 	if !timer.Stop() {
 		return errNoAnswer
 	}
-
-	idle := time.AfterFunc(timing.IdleTimeout, func() { cancel(errIdle) })
-	defer idle.Stop()
-	events := newStream(&keepAwake{r: body, timer: idle, after: timing.IdleTimeout}, r.MaxEventBytes)
+	if seconds > 0 { // of a dead connection, the server's own end never comes
+		end := time.AfterFunc(time.Duration(seconds)*time.Second+timing.endGrace(), func() { cancel(errIdle) })
+		defer end.Stop()
+	}
+	listening := &silence{reader: r, timing: timing, ctx: ctx, cancel: cancel, body: body, progress: p}
+	events := newStream(listening, r.MaxEventBytes)
 	if p.version == "" {
 		if err := gather(ctx, cancel, timing, events, p, h); err != nil {
 			return err
@@ -178,10 +216,14 @@ func (r *reader) watch(ctx context.Context, timing Timing, p *progress, h sink) 
 	}
 	h.Healthy()
 
+	listening.start()
+	defer listening.end()
 	start := time.Now()
 	seen, err := consume(events, p, h)
-	switch {
-	case context.Cause(ctx) != nil:
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, errSetBack), errors.Is(cause, errBehind):
+		return cause
+	case cause != nil:
 		return nil // on a new connection, the next attempt will tell
 	case errors.Is(err, io.EOF) && !seen && time.Since(start) < timing.ShortWatch:
 		return errShortWatch
@@ -192,11 +234,11 @@ func (r *reader) watch(ctx context.Context, timing Timing, p *progress, h sink) 
 	return err
 }
 
-func (r *reader) watchQuery(timing Timing, p *progress) url.Values {
+func (r *reader) watchQuery(seconds int, p *progress) url.Values {
 	query := r.selectors()
 	query.Set("watch", "1")
 	query.Set("allowWatchBookmarks", "true")
-	query.Set("timeoutSeconds", strconv.Itoa(int(timing.watchTimeout().Seconds())))
+	query.Set("timeoutSeconds", strconv.Itoa(seconds))
 	switch {
 	case p.version != "":
 		query.Set("resourceVersion", p.version)
@@ -221,30 +263,35 @@ func consume(events *stream, p *progress, h sink) (seen bool, err error) {
 		if err != nil {
 			return seen, err
 		}
+		if at.object != nil {
+			p.changed(e.Type, at.object)
+		}
 		if at.version != "" {
-			p.version, p.moved, p.broken = at.version, true, 0
+			p.at(at.version)
+			p.moved, p.broken = true, 0
 		}
 	}
 }
 
 // A position is where an event has brought a watch to.
 type position struct {
-	version string // empty if the event does not tell
-	listed  bool   // the initial events of a streaming list are complete
+	version string      // empty if the event does not tell
+	listed  bool        // the initial events of a streaming list are complete
+	object  *ObjectMeta // what has changed; nil if nothing has
 }
 
 // apply hands on one event.
 func apply(e event, h sink) (position, error) {
 	switch e.Type {
 	case Added, Modified, Deleted:
-		version, err := h.apply(e.Type, e.Object)
+		object, err := h.apply(e.Type, e.Object)
 		if errors.Is(err, ErrTooMany) {
 			return position{}, err
 		}
 		if err != nil {
 			return position{}, fmt.Errorf("%w: %s event: %w", errBroken, e.Type, err)
 		}
-		return position{version: version}, nil
+		return position{version: object.ResourceVersion, object: object}, nil
 	case bookmark:
 		var b bookmarkObject
 		if err := json.Unmarshal(e.Object, &b); err != nil {
@@ -277,11 +324,21 @@ var ErrTooMany = errors.New("too many objects")
 
 // The ways in which a watch can end other than by the server's answer.
 var (
-	errNoAnswer   = errors.New("the API server did not answer in time")
-	errIdle       = errors.New("no byte came for too long")
+	errNoAnswer   = error(timeoutError{})
+	errIdle       = errors.New("the connection of the watch is dead")
+	errSetBack    = errors.New("the API server is at an earlier version than it was")
+	errBehind     = errors.New("the watch does not bring what the API server has")
 	errBroken     = errors.New("the watch broke off")
 	errShortWatch = errors.New("the API server ended the watch at once")
 )
+
+// A timeoutError says that there was no answer.
+type timeoutError struct{}
+
+func (timeoutError) Error() string { return "the API server did not answer in time" }
+
+// Timeout is what net.Error has.
+func (timeoutError) Timeout() bool { return true }
 
 // explain puts the reason for which ctx was cancelled in place of the error
 // that came of it.

@@ -17,16 +17,21 @@ type Timing struct {
 	// as one, at the price of a later first answer. The default is not at all.
 	SpreadUntil time.Time
 	// WatchTimeout is the shortest time after which the server is asked to end
-	// a watch, in whole seconds; it is drawn for each watch from once to twice
-	// this. The default is 5 minutes, as in client-go.
+	// a watch, in whole seconds; it is drawn for each watch from once to 1.9 times
+	// this. The default is 5 minutes, as in client-go. A watch that goes on for a
+	// tenth of this longer is given up: its connection is dead.
 	WatchTimeout time.Duration
 	// AnswerTimeout is how long a list may take, be it streaming or plain, and
 	// a watch to begin. The default is 30 seconds.
 	AnswerTimeout time.Duration
-	// IdleTimeout is how long a watch may bring nothing. As servers send a
-	// bookmark each minute, it means by default of 150 seconds that the
-	// connection is dead.
+	// IdleTimeout is how long a watch may bring nothing before the server is asked,
+	// once for each watch, whether there is anything. The default is 150 seconds.
+	// Servers send a bookmark each minute, but only while any object of the
+	// resource type changes, so silence by itself means nothing.
 	IdleTimeout time.Duration
+	// CatchUp is how long a watch may be behind what the server answers when it is
+	// asked. The default is 5 seconds.
+	CatchUp time.Duration
 	// ShortWatch is the length below which a watch without any event counts as
 	// failed, so that a server that ends watches at once is not asked in a tight
 	// loop. The default is 1 second, as in client-go.
@@ -46,6 +51,7 @@ func (t Timing) withDefaults() Timing {
 	set(&t.WatchTimeout, 5*time.Minute)
 	set(&t.AnswerTimeout, 30*time.Second)
 	set(&t.IdleTimeout, 150*time.Second)
+	set(&t.CatchUp, 5*time.Second)
 	set(&t.ShortWatch, time.Second)
 	set(&t.FirstBackoff, 800*time.Millisecond)
 	set(&t.MaxBackoff, 30*time.Second)
@@ -55,8 +61,11 @@ func (t Timing) withDefaults() Timing {
 // watchTimeout draws the length of a watch, so that the clients of a server do
 // not all come back at once.
 func (t Timing) watchTimeout() time.Duration {
-	return t.WatchTimeout + rand.N(t.WatchTimeout+1)
+	return t.WatchTimeout + rand.N(t.WatchTimeout*9/10+1)
 }
+
+// endGrace is how much longer than asked a watch may go on.
+func (t Timing) endGrace() time.Duration { return t.WatchTimeout / 10 }
 
 // startDelay draws how long to wait before the first request.
 func (t Timing) startDelay() time.Duration {

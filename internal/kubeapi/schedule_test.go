@@ -113,6 +113,8 @@ func happen(f *flaky, random *rand.Rand) {
 		f.failures = random.IntN(5)
 	case 14:
 		f.incomplete = random.IntN(5)
+	case 16:
+		f.setBack()
 	case 15: // an upgrade, or a downgrade
 		f.listing = listing(random.IntN(3))
 	}

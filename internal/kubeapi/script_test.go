@@ -38,7 +38,12 @@ type request struct {
 	query url.Values
 }
 
-func (r request) isWatch() bool     { return r.query.Get("watch") != "" }
+func (r request) isWatch() bool { return r.query.Get("watch") != "" }
+
+// isInquiry reports whether it asks for a list no older than a silent watch.
+func (r request) isInquiry() bool {
+	return !r.isWatch() && r.query.Get("resourceVersionMatch") == "NotOlderThan"
+}
 func (r request) isStreaming() bool { return r.query.Get("sendInitialEvents") != "" }
 
 // kinds is what was asked for, on one line.
@@ -61,7 +66,9 @@ func (tr *transcript) kinds() string {
 // implements Handler.
 type transcript struct {
 	start    time.Time
-	requests []request
+	requests []request // but for inquiries
+	asked    []request // the inquiries
+	inquiry  []answer  // the answers to those, in turn; to others the server has nothing to say
 	calls    []string
 	failures []error
 }
@@ -113,15 +120,22 @@ func playStreaming(t *testing.T, length time.Duration, answers ...answer) *trans
 	return perform(t, length, func(*ListWatch[*EndpointSlice]) {}, answers)
 }
 
-func perform(t *testing.T, length time.Duration, prepare func(*ListWatch[*EndpointSlice]), answers []answer) *transcript {
+func perform(t *testing.T, length time.Duration, prepare func(*ListWatch[*EndpointSlice]), answers []answer, inquiry ...answer) *transcript {
 	t.Helper()
-	tr := &transcript{}
+	tr := &transcript{inquiry: inquiry}
 	synctest.Test(t, func(t *testing.T) {
 		tr.start = time.Now()
 		client, err := NewClient(Config{Host: "http://api", HTTPClient: &http.Client{
 			Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
-				n := len(tr.requests)
-				tr.requests = append(tr.requests, request{time.Since(tr.start), req.URL.Query()})
+				n, r := len(tr.requests), request{time.Since(tr.start), req.URL.Query()}
+				if r.isInquiry() {
+					tr.asked = append(tr.asked, r)
+					if len(tr.asked) > len(tr.inquiry) {
+						return answer{status: http.StatusForbidden}.give(req)
+					}
+					return tr.inquiry[len(tr.asked)-1].give(req)
+				}
+				tr.requests = append(tr.requests, r)
 				if n >= len(answers) {
 					return answer{then: hang}.give(req)
 				}

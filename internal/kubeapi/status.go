@@ -23,6 +23,8 @@ type StatusError struct {
 	Message string
 	// RetryAfter is how long the server asks to be left alone, or zero.
 	RetryAfter time.Duration
+
+	tooLarge bool // the version that was asked for is yet to come
 }
 
 // Error implements error.
@@ -44,6 +46,9 @@ type status struct {
 	Message string `json:"message"`
 	Details struct {
 		RetryAfterSeconds int64 `json:"retryAfterSeconds"`
+		Causes            []struct {
+			Reason string `json:"reason"`
+		} `json:"causes"`
 	} `json:"details"`
 }
 
@@ -51,12 +56,16 @@ func (s *status) err() *StatusError {
 	if s.Code == 0 { // optional in the API
 		s.Code = http.StatusInternalServerError
 	}
-	return &StatusError{
+	err := &StatusError{
 		Code:       s.Code,
 		Reason:     s.Reason,
 		Message:    clean(s.Message),
 		RetryAfter: seconds(s.Details.RetryAfterSeconds),
 	}
+	for _, cause := range s.Details.Causes {
+		err.tooLarge = err.tooLarge || cause.Reason == "ResourceVersionTooLarge" // metav1.CauseTypeResourceVersionTooLarge
+	}
+	return err
 }
 
 // maxStatusBytes is what is read of an error's body.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 )
 
 // The types of watch events. A client skips those that it does not know.
@@ -80,20 +79,5 @@ func (m *meter) Read(p []byte) (int, error) {
 	}
 	n, err := m.r.Read(p[:min(int64(len(p)), left)])
 	m.read += int64(n)
-	return n, err
-}
-
-// A keepAwake puts a timer off whenever a byte arrives.
-type keepAwake struct {
-	r     io.Reader
-	timer *time.Timer
-	after time.Duration
-}
-
-func (k *keepAwake) Read(p []byte) (int, error) {
-	n, err := k.r.Read(p)
-	if n > 0 {
-		k.timer.Reset(k.after)
-	}
 	return n, err
 }

@@ -72,6 +72,7 @@ func gather(ctx context.Context, cancel context.CancelCauseFunc, timing Timing, 
 	defer silence.Stop()
 
 	h.gather()
+	known := make(map[string]string)
 	for {
 		e, err := events.next()
 		if err != nil {
@@ -82,11 +83,18 @@ func gather(ctx context.Context, cancel context.CancelCauseFunc, timing Timing, 
 		if err != nil {
 			return err
 		}
+		switch {
+		case at.object == nil:
+		case e.Type == Deleted:
+			delete(known, at.object.Name)
+		default:
+			known[at.object.Name] = at.object.ResourceVersion
+		}
 		if at.listed {
 			if at.version == "" {
 				return fmt.Errorf("%w: the list has no resourceVersion", errBroken)
 			}
-			p.listed(at.version)
+			p.listed(at.version, known)
 			h.replace()
 			return nil
 		}

@@ -73,17 +73,21 @@ func (s *Server) Allow(verb, resource string) {
 	})
 }
 
-// Compact forgets the history: a watch that resumes from before now is refused
-// with HTTP status 410 Gone. Running watches go on.
+// Compact forgets the history: a watch that resumes from before now is refused as
+// by a real server's watch cache, with status 200 and one ERROR event of code 410.
+// Running watches go on.
 func (s *Server) Compact() {
-	s.faults.change(func(f *faultState) { f.expireInStream = false })
+	s.faults.change(func(f *faultState) { f.expireByStatus = false })
 	s.store.compact()
 }
 
-// CompactInStream is [Server.Compact] with the refusal in its other form, that
-// of a real server's watch cache: status 200 and one ERROR event with code 410.
-func (s *Server) CompactInStream() {
-	s.faults.change(func(f *faultState) { f.expireInStream = true })
+// CompactInStream is [Server.Compact], which refused with an HTTP status once.
+func (s *Server) CompactInStream() { s.Compact() }
+
+// CompactWithStatus is [Server.Compact] with the refusal in its other form, which
+// clients have to understand, too: HTTP status 410 Gone.
+func (s *Server) CompactWithStatus() {
+	s.faults.change(func(f *faultState) { f.expireByStatus = true })
 	s.store.compact()
 }
 
@@ -94,8 +98,9 @@ func (s *Server) SetStreamingLists(on bool) {
 	s.faults.change(func(f *faultState) { f.noStreamingLists = !on })
 }
 
-// SetBookmarkInterval sets how often a watch that allows bookmarks gets one.
-// The default is a minute, as in a real server. Running watches keep theirs. It
+// SetBookmarkInterval sets how often a watch that allows bookmarks gets one. The
+// default is a minute, as in a real server. There is none before an object of the
+// resource, which the watch need not select, has changed since it began. Running watches keep theirs. It
 // panics if d is not positive.
 func (s *Server) SetBookmarkInterval(d time.Duration) {
 	if d <= 0 {
@@ -123,7 +128,7 @@ type faultState struct {
 	token     string
 	forbidden map[rule]bool
 
-	expireInStream   bool
+	expireByStatus   bool
 	noStreamingLists bool
 	bookmarkEvery    time.Duration
 }
@@ -204,6 +209,6 @@ func (f *faults) forbids(verb, resource string) bool {
 	return false
 }
 
-func (f *faults) expiresInStream() bool           { return f.now().expireInStream }
+func (f *faults) expiresByStatus() bool           { return f.now().expireByStatus }
 func (f *faults) streamingLists() bool            { return !f.now().noStreamingLists }
 func (f *faults) bookmarkInterval() time.Duration { return f.now().bookmarkEvery }

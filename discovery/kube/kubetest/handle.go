@@ -114,11 +114,11 @@ type objectList struct {
 }
 
 func (s *Server) list(w http.ResponseWriter, r *http.Request, o listOptions) {
-	records, at := s.store.list(o.filter)
-	if o.revision > at.revision {
-		s.sendStatus(w, r, tooLarge(o.revision, at.revision))
+	if st := s.await(r.Context(), o.revision); st != nil {
+		s.sendStatus(w, r, st)
 		return
 	}
+	records, at := s.store.list(o.filter)
 	if o.match == "Exact" && o.revision != at.revision {
 		// As though it had been compacted: only the present can be listed.
 		s.sendStatus(w, r, expired(o.revision, at.revision))
@@ -133,6 +133,23 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request, o listOptions) {
 		list.Items = append(list.Items, record.item)
 	}
 	s.sendJSON(w, r, http.StatusOK, mustMarshal(list))
+}
+
+// tooLargeAfter is for how long a list of a revision yet to come is put off.
+const tooLargeAfter = 3 * time.Second
+
+// await waits until there is a revision, and says so if it does not come.
+func (s *Server) await(ctx context.Context, revision int64) *status {
+	ctx, cancel := context.WithTimeout(ctx, tooLargeAfter)
+	defer cancel()
+	for at := s.store.now(); at.revision < revision; at = s.store.now() {
+		select {
+		case <-at.done:
+		case <-ctx.Done():
+			return tooLarge(revision, at.revision)
+		}
+	}
+	return nil
 }
 
 func (s *Server) sendStatus(w http.ResponseWriter, r *http.Request, st *status) {

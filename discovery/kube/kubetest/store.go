@@ -45,6 +45,9 @@ type store struct {
 	oldest  *change        // watches resume from here at the earliest
 	newest  *change
 	length  int // of the history from oldest to newest
+	// forgotten is the revision of the last change of a resource that is not in
+	// the history.
+	forgotten map[*resource]int64
 }
 
 // stored is an object, which belongs to the store, and its current record.
@@ -55,7 +58,7 @@ type stored struct {
 
 func newStore() *store {
 	first := &change{revision: 1, done: make(chan struct{})}
-	return &store{objects: make(map[key]stored), oldest: first, newest: first}
+	return &store{objects: make(map[key]stored), oldest: first, newest: first, forgotten: make(map[*resource]int64)}
 }
 
 // set creates or updates an object, which is the store's from now on.
@@ -111,16 +114,25 @@ func (s *store) append(step *change) {
 	close(s.newest.done)
 	s.newest = step
 	if s.length++; s.length > historyLimit {
-		s.oldest = s.oldest.next
-		s.length--
+		s.forget()
 	}
 }
 
-// compact forgets the history: only the newest revision can be resumed from.
+// forget makes the history begin one step later. The caller holds mu.
+func (s *store) forget() {
+	s.oldest = s.oldest.next
+	s.length--
+	s.forgotten[s.oldest.key.resource] = s.oldest.revision
+}
+
+// compact forgets the history: a resource can be resumed from its newest revision
+// on.
 func (s *store) compact() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.oldest, s.length = s.newest, 0
+	for s.oldest != s.newest {
+		s.forget()
+	}
 }
 
 func (s *store) get(k key) (*record, bool) {
@@ -147,12 +159,20 @@ func (s *store) list(f filter) ([]*record, *change) {
 	return found, s.newest
 }
 
-// since is the moment of a revision, from which a watch goes on; nil if it is
-// forgotten. A revision still to come is taken as the newest.
-func (s *store) since(revision int64) *change {
+// now is the newest moment.
+func (s *store) now() *change {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if revision < s.oldest.revision {
+	return s.newest
+}
+
+// since is the moment of a revision, from which a watch of a resource goes on; nil
+// if something that came after it is forgotten. A revision still to come is taken
+// as the newest.
+func (s *store) since(r *resource, revision int64) *change {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if revision < s.forgotten[r] {
 		return nil
 	}
 	at := s.oldest

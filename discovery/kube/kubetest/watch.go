@@ -11,7 +11,7 @@ import (
 // watch answers a WATCH until it times out, is told to end, or its client
 // leaves.
 func (s *Server) watch(w http.ResponseWriter, r *http.Request, o listOptions) {
-	initial, at, st := s.startingPoint(o)
+	initial, at, st := s.startingPoint(r.Context(), o)
 	if st != nil {
 		s.refuseWatch(w, r, st)
 		return
@@ -48,7 +48,8 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, o listOptions) {
 	for _, record := range initial {
 		send(encodeEvent("ADDED", record.whole))
 	}
-	if o.initialEvents != nil && *o.initialEvents && o.bookmarks {
+	if o.bookmarks && (o.streams() || o.initialEvents == nil && o.revision == 0 && s.faults.streamingLists()) {
+		// Where there are streaming lists, a watch without a version is one.
 		send(encodeEvent("BOOKMARK", o.resource.bookmark(at.revision, true)))
 	}
 	s.follow(ctx, stream, o, at, send)
@@ -56,43 +57,63 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, o listOptions) {
 
 // startingPoint is what a watch begins with and the moment it goes on from, by
 // the table in https://kubernetes.io/docs/reference/using-api/api-concepts/#semantics-for-watch.
-func (s *Server) startingPoint(o listOptions) (initial []*record, at *change, st *status) {
+func (s *Server) startingPoint(ctx context.Context, o listOptions) (initial []*record, at *change, st *status) {
 	switch {
-	case o.initialEvents != nil && *o.initialEvents, o.initialEvents == nil && o.revision == 0:
-		initial, at = s.store.list(o.filter)
-		if o.revision > at.revision {
-			return nil, nil, tooLarge(o.revision, at.revision)
+	case o.streams(), o.initialEvents == nil && o.revision == 0:
+		if st := s.await(ctx, o.revision); st != nil {
+			return nil, nil, st
 		}
+		initial, at = s.store.list(o.filter)
 		return initial, at, nil
 	case o.revision == 0:
 		_, at = s.store.list(o.filter)
 		return nil, at, nil
 	}
-	if at = s.store.since(o.revision); at == nil {
+	if at = s.store.since(o.resource, o.revision); at == nil {
 		oldest, _ := s.store.revisions()
 		return nil, nil, expired(o.revision, oldest)
 	}
 	return nil, at, nil
 }
 
-// refuseWatch sends a status in place of a stream or, for 410 where the test
-// asked for it, as its only event.
+// refuseWatch sends a status as the only event of a stream or, for 410 where the
+// test asked for it, in place of one.
 func (s *Server) refuseWatch(w http.ResponseWriter, r *http.Request, st *status) {
-	if st.Code == http.StatusGone && s.faults.expiresInStream() {
-		setHeader(w)
-		s.write(r.Context(), w, encodeEvent("ERROR", mustMarshal(st)))
+	if st.Code == http.StatusGone && s.faults.expiresByStatus() {
+		s.sendStatus(w, r, st)
 		return
 	}
-	s.sendStatus(w, r, st)
+	setHeader(w)
+	s.write(r.Context(), w, encodeEvent("ERROR", mustMarshal(st)))
 }
+
+// streams reports whether the watch begins with a streaming list.
+func (o listOptions) streams() bool { return o.initialEvents != nil && *o.initialEvents }
+
+// lastBookmark is how long before its deadline a watch gets the last bookmark.
+const lastBookmark = 2 * time.Second
 
 // follow sends what happens after a moment, at the client's own pace.
 func (s *Server) follow(ctx context.Context, stream *stream, o listOptions, at *change, send func([]byte)) {
-	var deadline, bookmark <-chan time.Time
+	var deadline, bookmark, last <-chan time.Time
 	if o.timeout > 0 {
 		timer := time.NewTimer(o.timeout)
 		defer timer.Stop()
 		deadline = timer.C
+	}
+	if o.bookmarks && o.timeout > lastBookmark {
+		timer := time.NewTimer(o.timeout - lastBookmark)
+		defer timer.Stop()
+		last = timer.C
+	}
+	// Bookmarks tell the version of the resource, and come only once that is
+	// higher than where the watch began.
+	began := max(at.revision, o.revision)
+	version := began
+	mark := func() {
+		if version > began {
+			send(encodeEvent("BOOKMARK", o.resource.bookmark(version, false)))
+		}
 	}
 	if o.bookmarks {
 		ticker := time.NewTicker(s.faults.bookmarkInterval())
@@ -115,16 +136,21 @@ func (s *Server) follow(ctx context.Context, stream *stream, o listOptions, at *
 		select {
 		case <-at.done:
 			at = at.next
+			if at.revision <= o.revision {
+				continue // a watch from a version yet to come is silent until then
+			}
+			if at.key.resource == o.resource {
+				version = at.revision
+			}
 			if event := o.event(at); event != nil {
 				send(event)
 			}
 		case <-stream.ordered:
 		case <-bookmark:
-			send(encodeEvent("BOOKMARK", o.resource.bookmark(at.revision, false)))
+			mark()
+		case <-last:
+			mark()
 		case <-deadline:
-			if o.bookmarks {
-				send(encodeEvent("BOOKMARK", o.resource.bookmark(at.revision, false)))
-			}
 			return
 		case <-ctx.Done():
 			abort()

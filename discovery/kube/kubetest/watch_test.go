@@ -83,24 +83,119 @@ func TestWatchOfOneNameSeesOnlyIt(t *testing.T) {
 func TestWatchTimesOutCleanlyAfterABookmark(t *testing.T) {
 	t.Parallel()
 	server := start(t)
-	server.SetService(kubetest.ClusterIPService("kiada", "quiz", nil))
-	stream := openWatch(t, server, slicesPath+"?watch=1&resourceVersion=1&timeoutSeconds=1&allowWatchBookmarks=true")
-	silent := openWatch(t, server, slicesPath+"?watch=1&resourceVersion=1&timeoutSeconds=1")
+	server.SetEndpointSlice(kubetest.Slice("elsewhere", "quiz", "quiz-1", nil))
+	began := time.Now()
+	stream := openWatch(t, server, slicesPath+"?watch=1&resourceVersion=1&timeoutSeconds=3&allowWatchBookmarks=true")
+	silent := openWatch(t, server, slicesPath+"?watch=1&resourceVersion=1&timeoutSeconds=3")
 	if o := stream.want("BOOKMARK", ""); o.Metadata.ResourceVersion != "2" || o.Kind != "EndpointSlice" {
 		t.Errorf("want the version of a change that was not selected: %s", o.raw)
+	}
+	if left := 3*time.Second - time.Since(began); left < time.Second {
+		t.Errorf("the bookmark comes %v before the end, want 2 s", left)
 	}
 	stream.wantEnd(io.EOF)
 	silent.wantEnd(io.EOF)
 }
 
-func TestBookmarksComePeriodically(t *testing.T) {
+func TestBookmarksComePeriodicallyOnceSomethingHasChanged(t *testing.T) {
 	server := start(t)
 	server.SetBookmarkInterval(time.Millisecond)
 	stream := openWatch(t, server, servicesPath+"?watch=1&resourceVersion=1&allowWatchBookmarks=1")
+	server.SetEndpointSlice(slice("quiz-1", "10.0.0.1"))                    // of another resource
+	server.SetService(kubetest.ClusterIPService("elsewhere", "quote", nil)) // and one that is not selected
 	for range 3 {
-		if o := stream.want("BOOKMARK", ""); o.Kind != "Service" || o.Metadata.ResourceVersion != "1" || o.Metadata.Annotations != nil {
+		if o := stream.want("BOOKMARK", ""); o.Kind != "Service" || o.Metadata.ResourceVersion != "3" || o.Metadata.Annotations != nil {
 			t.Errorf("bookmark %s", o.raw)
 		}
+	}
+}
+
+func TestThereAreNoBookmarksWhileNothingChanges(t *testing.T) {
+	t.Parallel()
+	server := start(t)
+	server.SetBookmarkInterval(time.Millisecond)
+	server.SetEndpointSlice(slice("quiz-1", "10.0.0.1"))
+	quiet := openWatch(t, server, servicesPath+"?watch=1&resourceVersion=2&allowWatchBookmarks=1&timeoutSeconds=3")
+	server.SetEndpointSlice(slice("quiz-1", "10.0.0.2"))
+	quiet.wantEnd(io.EOF)
+}
+
+func TestAWatchWithoutAVersionIsAStreamingListWhereThereAreSome(t *testing.T) {
+	server := start(t)
+	server.SetEndpointSlice(slice("quiz-1", "10.0.0.1"))
+	for _, query := range []string{"?watch=1&allowWatchBookmarks=1", "?watch=1&allowWatchBookmarks=1&resourceVersion=0"} {
+		stream := openWatch(t, server, slicesPath+query)
+		stream.want("ADDED", "quiz-1")
+		if o := stream.want("BOOKMARK", ""); o.Metadata.Annotations["k8s.io/initial-events-end"] != "true" {
+			t.Errorf("%s: bookmark %s", query, o.raw)
+		}
+	}
+	server.SetStreamingLists(false)
+	stream := openWatch(t, server, slicesPath+"?watch=1&allowWatchBookmarks=1")
+	stream.want("ADDED", "quiz-1")
+	server.SetEndpointSlice(slice("quiz-2", "10.0.0.1"))
+	stream.want("ADDED", "quiz-2")
+}
+
+func TestAWatchFromAVersionYetToComeIsSilentUntilThen(t *testing.T) {
+	server := start(t)
+	server.SetBookmarkInterval(time.Millisecond)
+	stream := openWatch(t, server, slicesPath+"?watch=1&resourceVersion=3&allowWatchBookmarks=1")
+	for i := range 4 { // versions 2 to 5
+		server.SetEndpointSlice(slice(fmt.Sprintf("quiz-%d", i+2), "10.0.0.1"))
+	}
+	stream.want("ADDED", "quiz-4")
+}
+
+func TestAListOfAVersionYetToComeWaitsForItAndThenFails(t *testing.T) {
+	t.Parallel()
+	server := start(t)
+	began := time.Now()
+	code, o := get(t, server, slicesPath+"?resourceVersion=9&resourceVersionMatch=NotOlderThan")
+	if code != http.StatusGatewayTimeout || o.Reason != "Timeout" || !strings.Contains(string(o.raw), `"reason":"ResourceVersionTooLarge"`) {
+		t.Errorf("got %d %s", code, o.raw)
+	}
+	if took := time.Since(began); took < 3*time.Second {
+		t.Errorf("it failed after %v, want 3 s", took)
+	}
+	time.AfterFunc(10*time.Millisecond, func() { server.SetEndpointSlice(slice("quiz-1", "10.0.0.1")) })
+	if code, o := get(t, server, slicesPath+"?resourceVersion=2"); code != http.StatusOK || o.names() != "quiz-1 " {
+		t.Errorf("got %d %s", code, o.raw)
+	}
+}
+
+func TestAStreamingListOfAVersionYetToComeIsAnErrorEvent(t *testing.T) {
+	t.Parallel()
+	stream := openWatch(t, start(t), slicesPath+streaming+"&resourceVersion=99")
+	if o := stream.want("ERROR", ""); o.Code != http.StatusGatewayTimeout || !strings.Contains(string(o.raw), "ResourceVersionTooLarge") {
+		t.Errorf("got %s", o.raw)
+	}
+	stream.wantEnd(io.EOF)
+}
+
+func TestAServerCanBeSetBackToABackup(t *testing.T) {
+	server := start(t)
+	server.SetEndpointSlice(slice("quiz-1", "10.0.0.1"))
+	backup := server.Backup()
+	server.SetEndpointSlice(slice("quiz-2", "10.0.0.2"))
+	server.DeleteEndpointSlice("kiada", "quiz-1")
+	running := openWatch(t, server, slicesPath+"?watch=1&resourceVersion=4")
+	server.RestoreBackup(backup)
+	running.wantEnd(io.ErrUnexpectedEOF)
+	if code, list := get(t, server, slicesPath); code != http.StatusOK || list.names() != "quiz-1 " || list.Metadata.ResourceVersion != "2" {
+		t.Errorf("got %d %s", code, list.raw)
+	}
+	resumed := openWatch(t, server, slicesPath+"?watch=1&resourceVersion=4")
+	for i := range 3 { // versions 3, 4 and 5
+		server.SetEndpointSlice(slice(fmt.Sprintf("new-%d", i+3), "10.0.0.3"))
+	}
+	if o := openWatch(t, server, slicesPath+"?watch=1&resourceVersion=1").want("ERROR", ""); o.Code != http.StatusGone {
+		t.Errorf("from before the backup: %s", o.raw)
+	}
+	resumed.want("ADDED", "new-5")
+	server.RestoreBackup(backup) // as often as it takes
+	if _, list := get(t, server, slicesPath); list.names() != "quiz-1 " {
+		t.Errorf("the second time: %s", list.raw)
 	}
 }
 
@@ -137,7 +232,6 @@ func TestStreamingListOptionsMustAgree(t *testing.T) {
 	for query, want := range map[string]int{
 		"?watch=1&sendInitialEvents=true":            422,
 		"?watch=1&resourceVersionMatch=NotOlderThan": 422,
-		streaming + "&resourceVersion=99":            504,
 	} {
 		if code, o := get(t, server, slicesPath+query); code != want {
 			t.Errorf("%s: got %d %s, want %d", query, code, o.raw, want)
@@ -149,14 +243,14 @@ func TestWatchFromAForgottenVersionIsGone(t *testing.T) {
 	server := start(t)
 	server.SetEndpointSlice(slice("quiz-1", "10.0.0.1"))
 	running := openWatch(t, server, slicesPath+"?watch=1&resourceVersion=1")
-	server.Compact()
+	server.CompactWithStatus()
 	code, o := get(t, server, slicesPath+"?watch=1&resourceVersion=1")
 	if code != http.StatusGone || o.Reason != "Expired" || o.Code != 410 {
 		t.Errorf("got %d %s", code, o.raw)
 	}
 	running.want("ADDED", "quiz-1")
 
-	server.CompactInStream()
+	server.Compact()
 	stream := openWatch(t, server, slicesPath+"?watch=1&resourceVersion=1")
 	if o := stream.want("ERROR", ""); o.Kind != "Status" || o.Code != 410 || o.Reason != "Expired" {
 		t.Errorf("got %s", o.raw)
@@ -173,8 +267,8 @@ func TestHistoryIsBounded(t *testing.T) {
 	for range 1001 {
 		server.SetService(kubetest.Service{ObjectMeta: kubetest.ObjectMeta{Namespace: "kiada", Name: "quiz"}})
 	}
-	if code, _ := get(t, server, servicesPath+"?watch=1&resourceVersion=1"); code != http.StatusGone {
-		t.Errorf("got %d, want 410", code)
+	if o := openWatch(t, server, servicesPath+"?watch=1&resourceVersion=1").want("ERROR", ""); o.Code != http.StatusGone {
+		t.Errorf("got %s, want 410", o.raw)
 	}
 	openWatch(t, server, servicesPath+"?watch=1&resourceVersion=2").want("MODIFIED", "quiz")
 }
