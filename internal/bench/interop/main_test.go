@@ -4,6 +4,7 @@ package interop
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"strconv"
@@ -14,7 +15,13 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m)
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // of the events, those that matter are in the tests' output
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if modules.dir != "" {
+			os.RemoveAll(modules.dir)
+		}
+		os.Exit(code)
+	}))
 }
 
 // distances are how far away the clients are, each way.

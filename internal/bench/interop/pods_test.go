@@ -21,6 +21,8 @@ type pod struct {
 	// when that is done. A pod that is stopped calls gone before it stops to listen,
 	// and back when it listens again; both may be nil.
 	disturb func(gone, back func())
+	// recovery is how long clients may take to find out that the pod is back.
+	recovery time.Duration
 }
 
 // A way is a path to pods from a certain distance.
@@ -64,7 +66,7 @@ func disturbAll(t *testing.T, pods []*pod, ways []*way) {
 						})
 					})
 			}
-			<-time.After(pause)
+			<-time.After(pause + p.recovery)
 		}
 	}
 }

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A process is a server with its children.
@@ -38,6 +40,10 @@ func start(t *testing.T, dir, program string, args ...string) *process {
 		t.Fatal(err)
 	}
 	go func() {
+		// Its children end with it, also an old worker that still waits for something.
+		// Until it is waited for, nobody else can have the number of its group.
+		unix.Waitid(unix.P_PID, p.cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
 		p.cmd.Wait()
 		close(p.ended)
 	}()
@@ -58,17 +64,13 @@ func (p *process) signal(s os.Signal) {
 
 // stop ends the server and all its children.
 func (p *process) stop() {
+	p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
 	select {
 	case <-p.ended:
-	default:
-		p.cmd.Process.Signal(syscall.SIGTERM)
-		select {
-		case <-p.ended:
-		case <-time.After(3 * time.Second):
-		}
+	case <-time.After(3 * time.Second):
+		p.cmd.Process.Kill()
+		<-p.ended
 	}
-	syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // also an old worker that still waits for something
-	<-p.ended
 }
 
 // exited waits until the server has ended by itself, or ends it.
