@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 const apacheModules = "/usr/lib/apache2/modules"
@@ -79,5 +80,5 @@ func TestApacheGracefulHTTP2(t *testing.T) {
 // in each answer: "Keep-Alive: timeout=2, max=100".
 func TestApacheKeepAliveTimeout(t *testing.T) {
 	origin := newOrigin(t)
-	aimAtIdleTimeout(t, []*pod{newApache(t, "http/1.1", "2", origin), newApache(t, "http/1.1", "2", origin)})
+	aimAtIdleTimeout(t, []*pod{newApache(t, "http/1.1", "2", origin), newApache(t, "http/1.1", "2", origin)}, 2*time.Second)
 }

@@ -98,4 +98,3 @@ func TestConnectClientShutdown(t *testing.T) {
 		})
 	}
 }
-

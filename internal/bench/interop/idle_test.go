@@ -11,11 +11,10 @@ import (
 )
 
 // aimAtIdleTimeout sends POSTs at about the moment at which servers close the
-// connections that have been idle for 2 s, which they announce with each answer.
-// A client that heeds that loses nothing.
-func aimAtIdleTimeout(t *testing.T, pods []*pod) {
+// connections that have been idle for a time-out, which they announce with each
+// answer. A client that heeds that loses nothing.
+func aimAtIdleTimeout(t *testing.T, pods []*pod, timeout time.Duration) {
 	const (
-		timeout = 2 * time.Second
 		aim     = 50 * time.Millisecond // before and after
 		callers = 20
 	)

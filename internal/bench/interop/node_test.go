@@ -14,7 +14,7 @@ import (
 )
 
 // newNode starts a script of testdata/node, which gets the port as its first
-// argument. To disturb the pod is to stop and to start it.
+// argument. To disturb the pod is to stop its server and to start another.
 func newNode(t *testing.T, script, modules string, args ...string) *pod {
 	t.Helper()
 	node := installed(t, "node", "nodejs")
@@ -28,17 +28,14 @@ func newNode(t *testing.T, script, modules string, args ...string) *pod {
 		script = filepath.Join(modules, filepath.Base(script))
 	}
 	_, port := splitAddr(t, addr)
-	run := func() *process {
-		p := start(t, dir, node, append([]string{script, port}, args...)...)
-		p.listening(addr)
-		return p
-	}
-	p := run()
+	p := start(t, dir, node, append([]string{script, port}, args...)...)
+	p.listening(addr)
+	listened := 1
 	return &pod{addr: addr, disturb: func(gone, back func()) {
 		gone()
-		p.signal(syscall.SIGTERM)
-		p.exited(10 * time.Second)
-		p = run()
+		p.signal(syscall.SIGHUP)
+		listened++
+		p.says("listening", listened)
 		back()
 	}}
 }
@@ -67,10 +64,10 @@ func TestNodeCloseHTTP2(t *testing.T) {
 	h.run(t)
 }
 
-// Node.js closes a connection that has been idle for keepAliveTimeout, and says so
-// in each answer: "Keep-Alive: timeout=2".
+// Node.js announces its keepAliveTimeout with each answer, "Keep-Alive: timeout=1",
+// and closes a connection that has been idle for a second more.
 func TestNodeKeepAliveTimeout(t *testing.T) {
-	aimAtIdleTimeout(t, []*pod{newNode(t, "http.js", "", "2000"), newNode(t, "http.js", "", "2000")})
+	aimAtIdleTimeout(t, []*pod{newNode(t, "http.js", "", "1000"), newNode(t, "http.js", "", "1000")}, 2*time.Second)
 }
 
 var modules struct {

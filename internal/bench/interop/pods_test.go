@@ -21,8 +21,6 @@ type pod struct {
 	// when that is done. A pod that is stopped calls gone before it stops to listen,
 	// and back when it listens again; both may be nil.
 	disturb func(gone, back func())
-	// recovery is how long clients may take to find out that the pod is back.
-	recovery time.Duration
 }
 
 // A way is a path to pods from a certain distance.
@@ -66,7 +64,7 @@ func disturbAll(t *testing.T, pods []*pod, ways []*way) {
 						})
 					})
 			}
-			<-time.After(pause + p.recovery)
+			<-time.After(pause)
 		}
 	}
 }
@@ -157,6 +155,24 @@ func compare(t *testing.T, what string, lossless bool, ours, theirs *tally) {
 	}
 	if theirs.failed > 0 {
 		t.Logf("%s: failures of the peer:\n%s", what, theirs.failures())
+	}
+}
+
+// needless are parts of the texts of failures that are never necessary: the server
+// has said that it did not process the request, or this side has broken it off, or
+// not even sent it.
+var needless = []string{
+	"graceful shutdown GOAWAY", "REFUSED_STREAM", "client conn not usable", "force closed", "connection refused", "context deadline exceeded",
+}
+
+func checkNeedless(t *testing.T, what string, ours *tally) {
+	t.Helper()
+	for text, n := range ours.texts {
+		for _, part := range needless {
+			if strings.Contains(text, part) {
+				t.Errorf("%s: %d failures that are never necessary: %s", what, n, text)
+			}
+		}
 	}
 }
 

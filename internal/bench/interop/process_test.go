@@ -3,13 +3,13 @@
 package interop
 
 import (
-	"bytes"
 	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -49,8 +49,8 @@ func start(t *testing.T, dir, program string, args ...string) *process {
 	}()
 	t.Cleanup(func() {
 		p.stop()
-		if t.Failed() {
-			t.Logf("%s said at the end:\n%s", filepath.Base(program), p.output.tail())
+		if said := p.output.String(); t.Failed() && said != "" {
+			t.Logf("%s said:\n%s", filepath.Base(program), said)
 		}
 	})
 	return p
@@ -73,13 +73,13 @@ func (p *process) stop() {
 	}
 }
 
-// exited waits until the server has ended by itself, or ends it.
-func (p *process) exited(within time.Duration) {
-	select {
-	case <-p.ended:
-	case <-time.After(within):
-		p.t.Logf("the server has not ended within %v", within)
-		p.stop()
+// says waits until the server has said something so many times.
+func (p *process) says(text string, times int) {
+	p.t.Helper()
+	for deadline := time.Now().Add(15 * time.Second); strings.Count(p.output.String(), text) < times; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			p.t.Fatalf("the server has not said %q %d times: %s", text, times, p.output.String())
+		}
 	}
 }
 
@@ -94,18 +94,18 @@ func (p *process) listening(addr string) {
 		}
 		select {
 		case <-p.ended:
-			p.t.Fatalf("the server has ended: %s", p.output.tail())
+			p.t.Fatalf("the server has ended: %s", p.output.String())
 		default:
 		}
 		if time.Now().After(deadline) {
-			p.t.Fatalf("%v; the server says: %s", err, p.output.tail())
+			p.t.Fatalf("%v; the server says: %s", err, p.output.String())
 		}
 	}
 }
 
-const maxLog = 64 << 10 // bytes
+const maxLog = 8 << 10 // bytes
 
-// A logBuffer keeps the end of what is written to it.
+// A logBuffer keeps the beginning of what is written to it.
 type logBuffer struct {
 	mu   sync.Mutex
 	text []byte // guarded by mu
@@ -114,17 +114,14 @@ type logBuffer struct {
 func (b *logBuffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.text = append(b.text, p...)
-	if len(b.text) > maxLog {
-		b.text = bytes.Clone(b.text[len(b.text)-maxLog/2:])
-	}
+	b.text = append(b.text, p[:min(len(p), maxLog-len(b.text))]...)
 	return len(p), nil
 }
 
-func (b *logBuffer) tail() string {
+func (b *logBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return string(b.text[max(0, len(b.text)-2000):])
+	return string(b.text)
 }
 
 var taken struct {
