@@ -3,7 +3,6 @@
 package interop
 
 import (
-	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -49,6 +48,6 @@ func installed(t *testing.T, program, debianPackage string) string {
 			return path
 		}
 	}
-	t.Skip(fmt.Sprintf("%s is not installed (apt-get install %s)", program, debianPackage))
+	t.Skipf("%s is not installed (apt-get install %s)", program, debianPackage)
 	return ""
 }
