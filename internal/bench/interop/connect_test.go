@@ -58,8 +58,7 @@ func TestConnectShutdownHTTP1(t *testing.T) {
 	h.run(t)
 }
 
-// Shutdown sends GOAWAY for the highest stream at first, and for the last that was
-// processed a second later.
+// Shutdown sends GOAWAY with the last stream that the server has seen.
 func TestConnectShutdownHTTP2(t *testing.T) {
 	h := httpTest{pods: []*pod{newConnect(t), newConnect(t)}, h2c: true}
 	h.run(t)

@@ -154,8 +154,7 @@ func TestNginxKeepaliveRequestsGRPC(t *testing.T) {
 	g.run(t)
 }
 
-// At Shutdown net/http's server sends GOAWAY for the highest stream at first, and
-// for the last that was processed a second later.
+// At Shutdown net/http's server sends GOAWAY with the last stream that it has seen.
 func TestConnectShutdownGRPC(t *testing.T) {
 	// With three pods there is always one that the clients have lost no connection to,
 	// whatever their back-off.

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sidestep-lb/sidestep/balancer"
 	"github.com/sidestep-lb/sidestep/balancer/httpbalancer"
 	"github.com/sidestep-lb/sidestep/discovery"
 	"github.com/sidestep-lb/sidestep/discovery/static"
@@ -162,9 +163,10 @@ func (c *httpClient) ask(k kind) error {
 	defer cancel()
 	id := fmt.Sprint(c.last.Add(1))
 	body := id + strings.Repeat(".", 1000)
-	resp, err := c.rt.RoundTrip(newRequest(ctx, k, body))
+	var trace balancer.Trace // the peer does not look at it
+	resp, err := c.rt.RoundTrip(newRequest(balancer.WithTrace(ctx, &trace), k, body))
 	if err != nil {
-		return err
+		return withAttempts(err, &trace)
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)
@@ -177,6 +179,18 @@ func (c *httpClient) ask(k kind) error {
 		return fmt.Errorf("the server answered %.20q… to %.20q…", answer, body)
 	}
 	return nil
+}
+
+// withAttempts adds to an error how often the request was sent, and what came of it.
+func withAttempts(err error, trace *balancer.Trace) error {
+	attempts := trace.Attempts()
+	if len(attempts) < 2 {
+		return err
+	}
+	for i, a := range attempts {
+		err = fmt.Errorf("%w; attempt %c: %w", err, 'a'+rune(i), a.Err)
+	}
+	return err
 }
 
 func newRequest(ctx context.Context, k kind, body string) *http.Request {

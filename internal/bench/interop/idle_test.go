@@ -16,7 +16,7 @@ import (
 func aimAtIdleTimeout(t *testing.T, pods []*pod, timeout time.Duration) {
 	const (
 		aim     = 50 * time.Millisecond // before and after
-		callers = 20
+		callers = 12
 	)
 	h := httpTest{pods: pods}
 	var working sync.WaitGroup
