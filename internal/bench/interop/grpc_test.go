@@ -7,8 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -58,8 +56,7 @@ func (c *callTest) run(t *testing.T) {
 		ways = append(ways, w)
 		callers = append(callers, [2]*caller{c.ours(w), c.theirs(w)})
 	}
-	stop := make(chan struct{})
-	var working sync.WaitGroup
+	var all crowd
 	for i, w := range ways {
 		n := 6
 		if w.distance >= 10*time.Millisecond {
@@ -67,22 +64,12 @@ func (c *callTest) run(t *testing.T) {
 		}
 		for _, c := range callers[i] {
 			for range n {
-				working.Go(func() {
-					for {
-						c.tally.add(c.ask())
-						select {
-						case <-stop:
-							return
-						case <-time.After(rand.N(10 * time.Millisecond)):
-						}
-					}
-				})
+				all.add(func() { c.tally.add(c.ask()) })
 			}
 		}
 	}
-	disturbAll(t, c.pods, ways)
-	close(stop)
-	working.Wait()
+	all.disturb(t, c.pods, ways)
+	all.end()
 	for i, w := range ways {
 		what := fmt.Sprintf("%v away", w.distance)
 		compare(t, what+": calls", !c.callsMayFail, &callers[i][0].tally, &callers[i][1].tally)

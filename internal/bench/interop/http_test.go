@@ -6,12 +6,11 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -55,20 +54,18 @@ func (h *httpTest) run(t *testing.T) {
 		ways = append(ways, w)
 		clients = append(clients, [2]*httpClient{h.sidestep(t, w), h.transport(t, w)})
 	}
-	stop := make(chan struct{})
-	var working sync.WaitGroup
+	var all crowd
 	for i, w := range ways {
 		for _, c := range clients[i] {
 			for k := range kindsCount {
 				for range h.workersFrom(w.distance) {
-					working.Go(func() { c.work(k, stop) })
+					all.add(func() { c.tallies[k].add(c.ask(k)) })
 				}
 			}
 		}
 	}
-	disturbAll(t, h.pods, ways)
-	close(stop)
-	working.Wait()
+	all.disturb(t, h.pods, ways)
+	all.end()
 	for i, w := range ways {
 		ours, theirs := clients[i][0], clients[i][1]
 		what := fmt.Sprintf("%v away", w.distance)
@@ -101,6 +98,7 @@ func (h *httpTest) base() *http.Transport {
 
 // A httpClient is a client with its failures.
 type httpClient struct {
+	way     *way
 	rt      http.RoundTripper
 	tallies [kindsCount]tally
 	last    atomic.Int64 // number of the last request
@@ -117,7 +115,7 @@ func (h *httpTest) sidestep(t *testing.T, w *way) *httpClient {
 		Target: func(*url.URL) (discovery.Target, bool) { return target, true },
 	})
 	t.Cleanup(func() { transport.Close() })
-	return &httpClient{rt: transport}
+	return &httpClient{way: w, rt: transport}
 }
 
 // transport returns a http.Transport that connects to one pod after the other,
@@ -139,19 +137,7 @@ func (h *httpTest) transport(t *testing.T, w *way) *httpClient {
 		return nil, last
 	}
 	t.Cleanup(base.CloseIdleConnections)
-	return &httpClient{rt: base}
-}
-
-// work sends requests one after the other.
-func (c *httpClient) work(k kind, stop <-chan struct{}) {
-	for {
-		c.tallies[k].add(c.ask(k))
-		select {
-		case <-stop:
-			return
-		case <-time.After(rand.N(10 * time.Millisecond)):
-		}
-	}
+	return &httpClient{way: w, rt: base}
 }
 
 // patience is how long a request may take. What takes longer would hang.
@@ -166,7 +152,7 @@ func (c *httpClient) ask(k kind) error {
 	var trace balancer.Trace // the peer does not look at it
 	resp, err := c.rt.RoundTrip(newRequest(balancer.WithTrace(ctx, &trace), k, body))
 	if err != nil {
-		return withAttempts(err, &trace)
+		return c.way.withAttempts(err, &trace)
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)
@@ -181,14 +167,14 @@ func (c *httpClient) ask(k kind) error {
 	return nil
 }
 
-// withAttempts adds to an error how often the request was sent, and what came of it.
-func withAttempts(err error, trace *balancer.Trace) error {
+// withAttempts adds to an error where the request was sent, and what came of it.
+func (w *way) withAttempts(err error, trace *balancer.Trace) error {
 	attempts := trace.Attempts()
 	if len(attempts) < 2 {
 		return err
 	}
-	for i, a := range attempts {
-		err = fmt.Errorf("%w; attempt %c: %w", err, 'a'+rune(i), a.Err)
+	for _, a := range attempts {
+		err = fmt.Errorf("%w; at pod %c: %w", err, 'A'+rune(slices.Index(w.addrs, a.Backend.Addr.String())), a.Err)
 	}
 	return err
 }

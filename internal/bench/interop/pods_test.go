@@ -5,9 +5,11 @@ package interop
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -46,11 +48,64 @@ func newWay(t *testing.T, pods []*pod, distance time.Duration) *way {
 
 func (w *way) target() string { return "static:///" + strings.Join(w.addrs, ",") }
 
-// disturbAll disturbs one pod after the other, each as often as rounds says, with
+// A crowd is those who send requests during a test, one after the other each.
+type crowd struct {
+	stop    chan struct{}
+	working sync.WaitGroup
+	done    []*atomic.Int64 // requests of each that have ended
+}
+
+// add adds one who sends requests by calling ask, with pauses. It is called
+// before the first pod is disturbed.
+func (c *crowd) add(ask func()) {
+	if c.stop == nil {
+		c.stop = make(chan struct{})
+	}
+	done := new(atomic.Int64)
+	c.done = append(c.done, done)
+	c.working.Go(func() {
+		for {
+			ask()
+			done.Add(1)
+			select {
+			case <-c.stop:
+				return
+			case <-time.After(rand.N(10 * time.Millisecond)):
+			}
+		}
+	})
+}
+
+// settle waits until all have ended what they are at, and another request. However
+// slow the machine is, no request meets more than one of the disturbances then.
+func (c *crowd) settle(t *testing.T) {
+	var before []int64
+	for _, done := range c.done {
+		before = append(before, done.Load())
+	}
+	deadline := time.Now().Add(2 * patience)
+	for i, done := range c.done {
+		for ; done.Load() < before[i]+2; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Errorf("a request has not ended within %v", 2*patience)
+				return
+			}
+		}
+	}
+}
+
+// end waits until all have gone.
+func (c *crowd) end() {
+	close(c.stop)
+	c.working.Wait()
+}
+
+// disturb disturbs one pod after the other, each as often as rounds says, with
 // time for the clients to get over it.
-func disturbAll(t *testing.T, pods []*pod, ways []*way) {
+func (c *crowd) disturb(t *testing.T, pods []*pod, ways []*way) {
 	const pause = 400 * time.Millisecond
 	<-time.After(2 * pause) // retries have a budget, which grows with the requests
+	c.settle(t)
 	for range rounds(t) {
 		for i, p := range pods {
 			if p.disturb != nil {
@@ -65,6 +120,7 @@ func disturbAll(t *testing.T, pods []*pod, ways []*way) {
 					})
 			}
 			<-time.After(pause)
+			c.settle(t)
 		}
 	}
 }
