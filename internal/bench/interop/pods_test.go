@@ -190,7 +190,7 @@ func withoutAddresses(text string) string {
 
 // compare fails the test if ours failed where nobody needs to fail, or more
 // often than theirs. Where failures are a matter of chance, which of the two has
-// more is, too, so more is what chance does not explain: 3 standard deviations of
+// more is, too, so more is what chance does not explain: 4 standard deviations of
 // the difference of two Poisson variables. What fails is what is on its way when a
 // pod is disturbed, as much with both clients, whatever they send in between.
 func compare(t *testing.T, what string, lossless bool, ours, theirs *tally) {
@@ -200,7 +200,7 @@ func compare(t *testing.T, what string, lossless bool, ours, theirs *tally) {
 		t.Errorf("%s: a client has sent nothing: sidestep %v, peer %v", what, ours, theirs)
 		return
 	}
-	limit := float64(theirs.failed) + 3*math.Sqrt(2*float64(theirs.failed)+1)
+	limit := float64(theirs.failed) + 4*math.Sqrt(2*float64(theirs.failed)+1)
 	switch {
 	case ours.failed == 0:
 	case lossless:
