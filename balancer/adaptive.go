@@ -89,7 +89,7 @@ func (p adaptivePicker) better(r *Request, b *Backend, best candidate, mean floa
 
 // cost is what adaptive compares; mean is the average latency of all backends.
 func (b *Backend) cost(now int64, mean float32) float32 {
-	cost := max(b.expected(now, mean), b.hanging(now), minLatency) * (float32(b.pending.count()) + b.busy(now) + 1)
+	cost := max(b.expected(now, mean), b.hanging(now), minLatency) * (float32(b.pending.count()) + b.busy(now, mean) + 1)
 	if weight := b.weight.Load(); weight != 1 {
 		cost /= float32(weight)
 	}

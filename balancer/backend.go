@@ -39,6 +39,7 @@ type Backend struct {
 	reached  atomic.Bool   // at least once
 	probes   atomic.Uint32 // so far, and their ends
 	works    atomic.Bool   // in part, when it was ejected
+	streams  atomic.Int32  // of those in open
 	gone     bool          // it is about to have left; guarded by the Balancer's mu
 }
 
@@ -78,10 +79,17 @@ func (b *Backend) InFlight() int64 { return b.pending.count() + b.open.count() }
 // answer: how long it is silent says nothing of the backend.
 func (b *Backend) acquire(now int64, stream bool) {
 	if stream {
+		b.streams.Add(1)
 		b.open.start(b.kept(now))
 		return
 	}
 	b.pending.start(b.kept(now))
+}
+
+// endStream takes a stream off those in flight.
+func (b *Backend) endStream(start int64) {
+	b.open.finish(b.kept(start))
+	b.streams.Add(-1)
 }
 
 // release takes a request that started then off those that wait for an answer, and
@@ -158,19 +166,24 @@ func (b *Backend) opened() float32 {
 	return float32(n) * b.balancer.answered
 }
 
-// busyTime is for how long a request with an answer counts in full for a policy that
-// goes by latencies.
-const busyTime = float32(time.Second)
+// busyTime is for how many times the mean latency a request with an answer counts in
+// full for a policy that goes by latencies.
+const busyTime = 8
 
-// busy is opened for a policy that goes by latencies: requests that are open for long
-// (subscriptions) count less, as what they cost shows in the latencies of others.
-func (b *Backend) busy(now int64) float32 {
+// busy is opened for a policy that goes by latencies, of which mean is the average:
+// requests that are open for long (subscriptions) count less, as what they cost shows
+// in the latencies of others.
+func (b *Backend) busy(now int64, mean float32) float32 {
 	n, age := b.open.read(now)
 	if n == 0 {
 		return 0
 	}
-	return n * b.balancer.answered * min(busyTime/max(age, 1), 1)
+	return n * b.balancer.answered * min(busyTime*max(mean, minLatency)/max(age, 1), 1)
 }
+
+// bounded is the number of requests that Config.BoundedLoad bounds: those in flight
+// that are no streams.
+func (b *Backend) bounded() int64 { return b.InFlight() - int64(b.streams.Load()) }
 
 // Weight returns the weight of the backend's endpoint, one at least.
 func (b *Backend) Weight() uint32 { return b.weight.Load() }

@@ -1,6 +1,7 @@
 package balancer
 
 import (
+	"hash/maphash"
 	"sync/atomic"
 	"time"
 )
@@ -17,6 +18,16 @@ const (
 	longAnswer = 8                     // times the mean: a class with longer answers says nothing of others
 	longMargin = 20 * time.Millisecond // and that much on top
 )
+
+var classSeed = maphash.MakeSeed()
+
+// ClassOf returns the class of that name, such as a gRPC method, for Request.Class.
+func ClassOf(name string) uint64 { return max(maphash.String(classSeed, name), 1) }
+
+// Measures reports whether the class of a request matters now: the policy goes by
+// latencies, or a backend is judged by them. It is for adapters to which it costs
+// something to find the class out.
+func (b *Balancer) Measures() bool { return b.rotation.Load().timed }
 
 // classes keeps the mean latency of each class, in a table of a fixed size. Classes
 // beyond that share a place.
@@ -65,7 +76,7 @@ func (b *Balancer) normalize(class uint64, now int64, latency float32, newcomer 
 	of := t.find(class)
 	own, _ := of.read(now)
 	if !newcomer && of.older(now, meanPeriod) {
-		of.observe(now, latency)
+		of.bounded(now, latency)
 	}
 	switch {
 	case own == 0 || mean == 0:

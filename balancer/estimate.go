@@ -63,6 +63,24 @@ func (e *estimate) add(now int64, latency, most float32) {
 	e.word.CompareAndSwap(word, packEstimate(max(average, 1), now))
 }
 
+// A latency that is many times the average may be that of a request that takes long
+// by itself, such as a long poll. One alone counts little.
+const (
+	outlier       = 8
+	outlierWeight = 1.0 / 8
+	minOutlier    = float32(time.Millisecond)
+)
+
+// bounded is observe for an average of many backends, which no single latency raises
+// by much.
+func (e *estimate) bounded(now int64, latency float32) {
+	if average, _ := e.read(now); average > 0 && latency > average {
+		e.add(now, min(latency, outlier*average+minOutlier), outlierWeight)
+		return
+	}
+	e.observe(now, latency)
+}
+
 // mix adds a latency that weighs at least as much as that, more if it is long since
 // the last one, and four times as much if it is a fourth of the average: that things
 // are better is to be known soon.

@@ -25,7 +25,7 @@ type keyed struct {
 	plans map[uint32]*plan // by priority; used in calls of picker alone
 
 	_        [64]byte     // a cache line of its own for
-	inFlight atomic.Int64 // requests, at all backends
+	inFlight atomic.Int64 // requests that are no streams, at all backends
 }
 
 const (
@@ -75,8 +75,8 @@ func (b *Balancer) picker(all, usable []*Backend) Picker {
 }
 
 // count counts requests in flight, if the policy needs that.
-func (b *Balancer) count(n int64) {
-	if b.keyed != nil {
+func (b *Balancer) count(n int64, stream bool) {
+	if b.keyed != nil && !stream {
 		b.keyed.inFlight.Add(n)
 	}
 }
@@ -164,7 +164,7 @@ func (p *keyedPicker) Pick(r Request) *Backend {
 		if !r.Admits(b) {
 			continue
 		}
-		if float64(b.InFlight()) < room*float64(b.Weight()) {
+		if float64(b.bounded()) < room*float64(b.Weight()) {
 			return b
 		}
 		if home == nil {

@@ -46,7 +46,7 @@ func (b *Balancer) isCrowded(now int64) bool {
 // measure takes note of the latency of a request, and of how many wait where it was
 // answered. It is called now and then.
 func (b *Balancer) measure(now int64, latency float32, waiting int64) {
-	b.mean.observe(now, latency)
+	b.mean.bounded(now, latency)
 	b.waiting.observe(now, float32(waiting)*waitingUnit)
 	mean, _ := b.mean.read(now)
 	best, idle := b.best.read(now)

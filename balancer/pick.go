@@ -82,7 +82,7 @@ func (b *Balancer) Pick(r Request) (Pick, error) {
 	}
 	if b.probe.Load() != nil {
 		if p, ok := b.pickProbe(&r); ok {
-			b.count(1)
+			b.count(1, r.Stream)
 			return p, nil
 		}
 	}
@@ -90,7 +90,7 @@ func (b *Balancer) Pick(r Request) (Pick, error) {
 		be, err := rotation.pick(r)
 		if err == nil {
 			be.acquire(r.now, r.Stream)
-			b.count(1)
+			b.count(1, r.Stream)
 			return Pick{backend: be, start: r.now, opened: r.now, class: r.Class, stream: r.Stream, sample: sample}, nil
 		}
 		if b.rotation.Load() == rotation {
@@ -108,7 +108,7 @@ func (b *Balancer) Take(be *Backend) Pick {
 		p.start = b.hooks.Now()
 	}
 	be.acquire(p.start, false)
-	b.count(1)
+	b.count(1, false)
 	return p
 }
 
@@ -244,11 +244,20 @@ func (p *Pick) open() {
 	b.passed.Store(b.pending.finish(b.kept(p.start)))
 }
 
+// close takes a request that is open off those in flight.
+func (p *Pick) close() {
+	if p.stream {
+		p.backend.endStream(p.opened)
+		return
+	}
+	p.backend.open.finish(p.backend.kept(p.opened))
+}
+
 // Done ends the request and counts its outcome. It is to be called exactly once for
 // each pick. After Answered, a Neutral outcome leaves it at what the answer was.
 func (p *Pick) Done(r Result) {
 	b := p.backend
-	b.balancer.count(-1)
+	b.balancer.count(-1, p.stream)
 	switch p.state {
 	case answered:
 		p.doneAnswered(r)
@@ -259,7 +268,7 @@ func (p *Pick) Done(r Result) {
 	}
 	if p.stream {
 		b.tally(r.Outcome)
-		b.open.finish(b.kept(p.opened))
+		b.endStream(p.opened)
 	} else {
 		b.release(p.start, r.Outcome)
 	}
@@ -276,7 +285,7 @@ func (p *Pick) doneAnswered(r Result) {
 		outcome = p.outcome
 	}
 	b.tally(outcome)
-	b.open.finish(b.kept(p.opened))
+	p.close()
 	switch {
 	case r.Outcome.Failed() && !r.SameEvent: // it broke off, which says nothing of the latency
 		b.fail(r.Outcome)
@@ -292,7 +301,7 @@ func (p *Pick) doneResponding(r Result) {
 		state = probing
 	}
 	b.tally(r.Outcome)
-	b.open.finish(b.kept(p.opened))
+	p.close()
 	if r.Outcome == health.Neutral {
 		b.accepted(state)
 		b.record.Observe(health.Success, b.balancer.hooks.Now)
@@ -322,9 +331,9 @@ func (b *Backend) accepted(state pickState) {
 // Undo ends a pick that never became a request. It stands in place of Done.
 func (p *Pick) Undo() {
 	b := p.backend
-	b.balancer.count(-1)
+	b.balancer.count(-1, p.stream)
 	if p.stream {
-		b.open.finish(b.kept(p.opened))
+		b.endStream(p.opened)
 	} else {
 		b.abandon(p.start)
 	}

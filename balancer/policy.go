@@ -3,7 +3,6 @@ package balancer
 import (
 	"maps"
 	"slices"
-	"time"
 )
 
 // A Policy is the rule of the pick. It makes a Picker for each new set of
@@ -32,7 +31,9 @@ type namedPolicy struct {
 	timed bool // it goes by latencies
 }
 
-// observe adds a latency to the estimate of a backend, in the way of the policy.
+// observe adds a latency to the estimate of a backend, in the way of the policy. The
+// first one that is an outlier counts little. If the next one is like it, the backend
+// has become slow.
 func (p namedPolicy) observe(e *estimate, now int64, latency float32, b *Backend) {
 	if _, ok := p.Policy.(peakEWMA); ok {
 		e.peak(now, latency)
@@ -49,15 +50,6 @@ func (p namedPolicy) observe(e *estimate, now int64, latency float32, b *Backend
 		e.observe(now, latency)
 	}
 }
-
-// A latency that is many times the average may be that of a request that takes long
-// by itself, such as a long poll. The first one counts little. If the next one is
-// like it, the backend has become slow.
-const (
-	outlier       = 8
-	outlierWeight = 1.0 / 8
-	minOutlier    = float32(time.Millisecond)
-)
 
 // penalize adds what a failure counts as.
 func (p namedPolicy) penalize(e *estimate, now int64, latency float32) {

@@ -189,10 +189,15 @@ func (h *history) add(b *balancer.Backend) {
 //
 // A key of Key or balancer.WithKey costs nothing. One in the metadata costs a
 // copy of them, since gRPC v1.84 has no other way to read them.
-func (p *pool) request(ctx context.Context, of *callContext) (r balancer.Request) {
+func (p *pool) request(info *gbalancer.PickInfo, of *callContext) (r balancer.Request) {
+	if p.balancer.Measures() {
+		r.Class = balancer.ClassOf(info.FullMethodName)
+	}
+	r.Stream = of != nil && of.streaming
 	if !p.balancer.Keyed() {
 		return r
 	}
+	ctx := info.Ctx
 	if of != nil {
 		r.Key, r.HasKey = of.key, of.hasKey
 	} else if ctx != nil {

@@ -22,7 +22,7 @@ var errNowhereElse = status.Error(codes.Unavailable, "there is no other backend"
 func (p *pool) Pick(info gbalancer.PickInfo) (gbalancer.PickResult, error) {
 	of := p.callIn(info.Ctx)
 	if of == nil {
-		r := p.request(info.Ctx, nil)
+		r := p.request(&info, nil)
 		picked, err := p.balancer.Pick(r)
 		if err != nil {
 			return gbalancer.PickResult{}, p.failure(err)
@@ -71,7 +71,7 @@ func (p *pool) result(picked balancer.Pick, of *callContext, why balancer.Reason
 // choose picks a backend for an attempt of a call. It says why there is an attempt
 // after others, if it is one.
 func (p *pool) choose(info gbalancer.PickInfo, of *callContext) (picked balancer.Pick, why balancer.Reason, err error) {
-	r := p.request(info.Ctx, of)
+	r := p.request(&info, of)
 	if be := of.certain(p); be != nil {
 		picked, err = p.take(be)
 		return picked, "", err

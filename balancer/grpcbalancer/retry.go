@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	gbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/codes"
 
 	"github.com/sidestep-lb/sidestep/balancer"
@@ -208,7 +209,7 @@ func (ch *channel) reserve(c *callContext) bool {
 	if h.pool == nil {
 		return false // it has not been sent anywhere
 	}
-	r := h.pool.request(c, c)
+	r := h.pool.request(&gbalancer.PickInfo{FullMethodName: c.method, Ctx: c}, c)
 	r.Tried = h.tried[:h.n]
 	picked, err := h.pool.balancer.Pick(r)
 	if err != nil {

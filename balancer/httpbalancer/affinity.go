@@ -10,6 +10,9 @@ import (
 
 // request returns what the Balancer has to know of a request.
 func (p *pool) request(req *http.Request) (r balancer.Request) {
+	if p.balancer.Measures() {
+		r.Class = p.transport.classOf(req)
+	}
 	if !p.balancer.Keyed() {
 		return r
 	}

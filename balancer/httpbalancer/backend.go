@@ -29,7 +29,6 @@ type backendConn struct {
 	main    atomic.Pointer[lane] // the first of lanes, as a rule the only one
 	leaving atomic.Bool          // Drain has been called, and the endpoint has not returned
 	refuses atomic.Bool          // the latest attempt to connect failed
-	spared  atomic.Int64         // until when the backend asked to be left in peace, see spare
 
 	mu       sync.Mutex
 	closed   bool               // guarded by mu

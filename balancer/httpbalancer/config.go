@@ -59,6 +59,14 @@ type Config struct {
 	// Hedge says when a request that takes long is sent to a second pod, which is
 	// never by default.
 	Hedge Hedge
+	// Class, if set, names the class of a request: requests of one class take about
+	// as long as each other. A pod is judged by how its latencies compare with those of
+	// the same class at all pods, so that a long poll does not make its pod look slow
+	// for others. The default is the method with the first three segments of the path,
+	// up to one with a digit in it that is no version (GET /api/v1/orders/17 is
+	// GET /api/v1/orders). Set it where that does not tell slow requests from fast
+	// ones. It is asked by many goroutines, and 64 classes are told apart.
+	Class func(req *http.Request) string
 	// Outcome, if set, says what a response means for the pod that it came from.
 	// It must not read the body, and is asked by many goroutines. The default is
 	// [StatusOutcome].

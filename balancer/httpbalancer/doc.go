@@ -24,12 +24,13 @@
 //
 // # Outcomes
 //
-// A status of 500 or more, and 429, counts as a failure of the pod: one that
-// fails too often is ejected for a time, see package health. Other 4xx mean that
-// the request was wrong and count for nothing, and so does a caller that gives
-// up. [Config.Outcome] can see that differently. A pod that fails with Retry-After
-// is spared for that long, five minutes at most, if there is another. A pod that cannot be reached
-// is out of rotation until it answers again. A [Probe] asks pods besides.
+// A status of 500 or more counts as a failure of the pod: one that fails more than
+// the others is ejected for a time, see package health. 429 speaks of the caller and
+// counts for nothing, and so does a caller that gives up. All other statuses are
+// answers. [Config.Outcome] can see that differently. A pod that answers 503 with
+// Retry-After is spared for that long, five minutes at most, as long as the others can
+// carry its load. A pod that cannot be reached is out of rotation until it answers
+// again. A [Probe] asks pods besides.
 //
 // A request counts as in flight until its response body has been read to the
 // end or closed, and an upgraded connection until it is closed. So close bodies, as

@@ -124,7 +124,7 @@ func ExampleStatusOutcome() {
 	}, greet)
 	defer closeAll()
 	fmt.Println(httpbalancer.StatusOutcome(http.StatusNotFound), httpbalancer.StatusOutcome(http.StatusBadGateway))
-	// Output: neutral failure
+	// Output: success failure
 }
 
 // Users without a session get one, and stay with their pod.

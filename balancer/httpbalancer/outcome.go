@@ -11,20 +11,22 @@ import (
 
 // StatusOutcome says what a status means for the backend that answered with it,
 // unless Config.Outcome says otherwise. 5xx are failures of the server (RFC 9110,
-// section 15.6), 429 says that it has too much to do, the other 4xx say that the
-// request was wrong, which is held against nobody, and the rest are successes.
+// section 15.6). 429 speaks of the caller, who has sent too many requests (RFC 6585,
+// section 4), and is neutral. All others are successes: also 4xx are answers of a
+// server that works, and their latency is measured.
 func StatusOutcome(status int) health.Outcome {
 	switch {
-	case status >= 500, status == http.StatusTooManyRequests:
+	case status >= 500:
 		return health.Failure
-	case status >= 400:
+	case status == http.StatusTooManyRequests:
 		return health.Neutral
 	default:
 		return health.Success
 	}
 }
 
-// resultOf says what a response means for its backend.
+// resultOf says what a response means for its backend. A Retry-After is a wish of
+// the server with 503 alone (RFC 9110, section 10.2.3).
 func resultOf(config *Config, resp *http.Response) balancer.Result {
 	var o health.Outcome
 	if config.Outcome != nil {
@@ -32,32 +34,10 @@ func resultOf(config *Config, resp *http.Response) balancer.Result {
 	} else {
 		o = StatusOutcome(resp.StatusCode)
 	}
-	if o != health.Failure {
+	if o != health.Failure || resp.StatusCode != http.StatusServiceUnavailable {
 		return balancer.Result{Outcome: o}
 	}
 	return balancer.Result{Outcome: o, RetryAfter: retryAfter(resp.Header)}
-}
-
-// maxSpared bounds what a backend may ask for.
-const maxSpared = 5 * time.Minute
-
-// spare keeps requests from a backend for as long as it asked, whatever the
-// policy, if there is another.
-func (c *backendConn) spare(d time.Duration) {
-	until := c.pool.now() + int64(min(d, maxSpared))
-	c.spared.Store(until)
-	for {
-		latest := c.pool.sparing.Load()
-		if until <= latest || c.pool.sparing.CompareAndSwap(latest, until) {
-			return
-		}
-	}
-}
-
-// spares reports whether there may be a backend that is spared.
-func (p *pool) spares() bool {
-	latest := p.sparing.Load()
-	return latest > 0 && latest > p.now()
 }
 
 // retryAfter reads the header of that name (RFC 9110, section 10.2.3). It is

@@ -97,7 +97,7 @@ func TestAPodThatSaysRetryAfterIsSparedForThatLong(t *testing.T) {
 		defer transport.Close()
 		refused := func(requests int) (n int) {
 			for range requests {
-				if status(t, transport, "http://quiz.kiada/") == http.StatusTooManyRequests {
+				if status(t, transport, "http://quiz.kiada/") == http.StatusServiceUnavailable {
 					n++
 				}
 			}

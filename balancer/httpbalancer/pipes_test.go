@@ -30,7 +30,7 @@ func (n *pipes) dial(_ context.Context, _, addr string) (net.Conn, error) {
 	s := &http.Server{Protocols: n.protocols, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if text := n.retryAfter[addr]; text != "" {
 			w.Header().Set("Retry-After", text)
-			w.WriteHeader(http.StatusTooManyRequests)
+			w.WriteHeader(http.StatusServiceUnavailable)
 			return
 		}
 		if r.URL.Path == "/slow" {

@@ -3,7 +3,6 @@ package httpbalancer
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,7 +25,6 @@ type pool struct {
 	budget    *health.Budget
 	hedge     *health.HedgeTimer // nil if there are no hedges
 	warmer    *warmer            // nil if no connections are made in advance
-	sparing   atomic.Int64       // until when, at the latest, a backend is spared
 	start     time.Time          // of the pool's time
 
 	locality topology.Locality // its zone may be inferred; owned by follow
@@ -168,22 +166,15 @@ func (p *pool) usable(s *discovery.Snapshot) []discovery.Endpoint {
 // pick returns a backend for a request, which counts as in flight there, and
 // waits for the first Snapshot if need be.
 func (p *pool) pick(ctx context.Context, r balancer.Request) (balancer.Pick, error) {
-	tried, spare := r.Tried, p.spares()
 	for {
 		picked, err := p.balancer.Pick(r)
 		switch {
 		case err == nil:
-			c := picked.Backend().Conn().(*backendConn)
-			switch {
-			case spare && c.spared.Load() > p.now():
-				r.Tried = append(slices.Clip(r.Tried), picked.Backend())
-			case c.users.enter():
+			if picked.Backend().Conn().(*backendConn).users.enter() {
 				p.users.enter() // cannot fail: the request itself is inside
 				return picked, nil
 			}
-			picked.Done(balancer.Result{}) // it is spared, or has left and drained since it was picked
-		case spare && len(r.Tried) > len(tried):
-			r.Tried, spare = tried, false // there is nobody else
+			picked.Undo() // it has left and drained since it was picked
 		case !errors.Is(err, balancer.ErrEmpty):
 			return balancer.Pick{}, err
 		default:

@@ -139,9 +139,6 @@ func (j *journey) judge(x *exchange, resp *http.Response) {
 			return
 		}
 	}
-	if result.RetryAfter > 0 {
-		x.backend.spare(result.RetryAfter)
-	}
 	x.pick.Answered(result)
 }
 
