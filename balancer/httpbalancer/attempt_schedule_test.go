@@ -57,6 +57,7 @@ type wildPod struct {
 	mu        sync.Mutex
 	random    *rand.Rand // guarded by mu
 	protocols *http.Protocols
+	going     sync.WaitGroup
 }
 
 func (p *wildPod) draw(n int) (int, time.Duration) {
@@ -89,7 +90,8 @@ func (p *wildPod) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	case 1:
 		time.AfterFunc(when, func() { server.Close() })
 	case 2: // GOAWAY, over HTTP/2
-		time.AfterFunc(when, func() {
+		p.going.Go(func() {
+			time.Sleep(when) // of virtual time
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 			defer cancel()
 			s.Shutdown(ctx)
@@ -171,6 +173,9 @@ func runAttempts(t *testing.T, seed uint64) {
 	transport.Close()
 	if took := time.Since(began); took > 2*time.Second { // as long as a dial may take
 		t.Errorf("Close took %v with nothing to wait for", took)
+	}
+	for _, p := range pods {
+		p.going.Wait()
 	}
 	if got := attempts.requests.Load(); got > int64(n) {
 		t.Errorf("%d requests were told of, and %d made", got, n)

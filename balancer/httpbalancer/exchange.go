@@ -101,7 +101,7 @@ func (x *exchange) ownRequest(req *http.Request, body *requestBody) *http.Reques
 		own = req.WithContext(&x.caller)
 	}
 	if body != nil {
-		source := body.lend(x)
+		source := body.lend(x, req)
 		if own == req && source != req.Body {
 			own = req.WithContext(ctx)
 		}
@@ -162,7 +162,7 @@ func (x *exchange) ignoreCaller() {
 // hasSent reports whether anything of the request may have left. On HTTP/2 it
 // may be another one's.
 func (x *exchange) hasSent() bool {
-	return x.conn != nil && (x.conn.wire == nil || x.conn.sent() != x.sent)
+	return x.conn != nil && x.conn.sent() != x.sent
 }
 
 // mayCancel replaces the request by one that the exchange can cancel.
@@ -239,6 +239,8 @@ func (x *exchange) fail(f fate) {
 	switch {
 	case f.waited() && !x.hasSent():
 		r = balancer.Result{}
+	case f.unreachable() && x.pick.Backend() != nil && !x.pick.Backend().Reachable():
+		r.SameEvent = true // as others know that waited for the same connection
 	case f == broken && x.conn.http2: // one lost connection is one event, however many requests it had
 		r.SameEvent = x.conn.lost.Swap(true)
 	}

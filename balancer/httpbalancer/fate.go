@@ -129,7 +129,7 @@ func (x *exchange) fate(req *http.Request, body *requestBody, err error) fate {
 		return refused
 	case isUnprocessed(err):
 		return stale
-	case isRejected(err):
+	case isRejected(err), x.isRejected():
 		return rejected
 	case hasStreamCode(err, protocolError):
 		// A malformed request would get it, too, but net/http sends none; it also sends
@@ -143,7 +143,7 @@ func (x *exchange) fate(req *http.Request, body *requestBody, err error) fate {
 func (x *exchange) fateOnWire(err error) fate {
 	untouched := !x.hasSent()
 	// An HTTP/2 connection says things of its own, which are no sign.
-	idle := untouched || x.conn.http2 || x.conn.wire == nil
+	idle := untouched || x.conn.http2
 	switch {
 	case idle && x.conn.client.Err() == nil && !isNetwork(err) && !isStreamError(err) && !isTimeout(err):
 		return final // the connection is well, so it is the request that net/http refuses to send
@@ -155,7 +155,7 @@ func (x *exchange) fateOnWire(err error) fate {
 		return late
 	case isStreamError(err):
 		return reset
-	case !x.conn.http2 && x.conn.lane.key.host == "" && x.conn.received() != x.received: // with TLS that may be no answer
+	case !x.conn.http2 && x.conn.received() != x.received:
 		return garbled
 	case !x.conn.http2 && x.reused:
 		return dropped
@@ -259,6 +259,16 @@ func isRejected(err error) bool {
 		return text == "http2: client conn could not be established" ||
 			strings.HasPrefix(text, "http2: Transport received GOAWAY from server ErrCode:")
 	})
+}
+
+// isRejected reports whether a new connection with TLS ended by such an alert, though
+// the error is that of a write that came after it.
+func (x *exchange) isRejected() bool {
+	if x.reused || x.conn.lane.key.host == "" {
+		return false
+	}
+	err := x.conn.wire.ended.Load()
+	return err != nil && isHandshakeAlert(*err)
 }
 
 // hasText reports whether one of the errors that err wraps has a text like that.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -290,3 +291,6 @@ func tlsServer(t testing.TB, handler http.HandlerFunc) (*server, *httptest.Serve
 func viewOf(endpoints ...discovery.Endpoint) discovery.View {
 	return discovery.View{Snapshot: discovery.NewSnapshot(endpoints)}
 }
+
+// quiet is the log of servers that are expected to complain.
+var quiet = log.New(io.Discard, "", 0)

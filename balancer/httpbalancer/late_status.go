@@ -45,13 +45,15 @@ func RPCOutcome(code int) health.Outcome {
 // reads and changes nothing of it. A nil *lateStatus is that of a response whose
 // headers have said all.
 type lateStatus struct {
-	config   *Config // read-only, as are all but frames
+	config   *Config // read-only, as are all but the last
 	protocol rpcProtocol
 	resp     *http.Response // its trailers are there when its body has been read
 	conn     *conn
 
-	mu     sync.Mutex  // the body may be closed while it is read
-	frames *endScanner // nil if the status is in the trailers; guarded by mu
+	frames *endScanner // nil if the status is in the trailers; what it has found is guarded by mu
+
+	mu   sync.Mutex // the body may be closed while it is read
+	over bool       // the end has been seen; guarded by mu
 }
 
 // rpcResult returns what an RPC's headers mean, if they have the status, as those
@@ -93,15 +95,17 @@ func (l *lateStatus) result(err error) balancer.Result {
 	if l == nil {
 		return balancer.Result{}
 	}
-	if l.frames != nil {
-		l.mu.Lock()
-		code := l.frames.code
-		l.mu.Unlock()
-		if code != NoRPCCode {
-			return resultAtEnd(l.config, l.resp, code, nil)
-		}
+	l.mu.Lock()
+	code, over := NoRPCCode, l.over
+	if l.over = true; l.frames != nil {
+		code = l.frames.code
 	}
+	l.mu.Unlock()
 	switch {
+	case over: // and the attempt has ended
+		return balancer.Result{}
+	case code != NoRPCCode:
+		return resultAtEnd(l.config, l.resp, code, nil)
 	case errors.Is(err, io.EOF):
 		return resultAtEnd(l.config, l.resp, grpcCode(l.resp.Trailer), l.resp.Trailer)
 	case l.protocol == noRPC: // it is what its headers say

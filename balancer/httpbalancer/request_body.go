@@ -49,12 +49,13 @@ func announcedLength(req *http.Request) int64 {
 }
 
 // lend returns the body for an attempt that has its connection.
-func (b *requestBody) lend(x *exchange) io.ReadCloser {
+func (b *requestBody) lend(x *exchange, req *http.Request) io.ReadCloser {
 	if b.memory && !x.conn.http2 {
 		b.current.give()
 		return b.current.source
 	}
 	x.request = b.current
+	x.request.callerGone, x.request.cancel = req.Context().Done(), req.Cancel //nolint:staticcheck // deprecated, yet http.Client sets it
 	if !x.conn.http2 && (x.reused || x.conn.lane.key.host == "") {
 		// What has been sent may have been processed. Otherwise the server may still
 		// say that it was not: by GOAWAY, by REFUSED_STREAM, or by an alert of TLS.
@@ -118,14 +119,16 @@ func closeBody(req *http.Request) {
 var errDetached = errors.New("httpbalancer: request body is being sent to another backend")
 
 // closeGrace is how long Close waits for a Read to return, so that what it reads
-// is not lost for the next attempt.
-const closeGrace = 5 * time.Millisecond
+// is not lost for the next attempt, unless the caller gives up.
+const closeGrace = 50 * time.Millisecond
 
 // An attemptBody is the body in the hands of one attempt.
 type attemptBody struct {
 	length int64       // what the request announces, or -1; read-only
 	keep   int         // how much of what was read to keep; read-only
-	sent   func() bool // reports whether what was read has been sent, and need not be kept; nil: never; set before there are readers
+	sent   func() bool // reports whether what was read has been sent, and need not be kept; nil: never; set before there are readers, as are the next two
+
+	callerGone, cancel <-chan struct{} // closed when the caller has given up
 
 	mu       sync.Mutex
 	source   io.ReadCloser // nil once it belongs to a later attempt; guarded by mu, as are all below
@@ -188,8 +191,8 @@ func (b *attemptBody) endReadLocked(err error) {
 		close(b.idle)
 		b.idle = nil
 	}
-	if (err != nil && err != io.EOF) ||
-		(b.length >= 0 && (b.read > b.length || err == io.EOF && b.read < b.length)) {
+	ended := errors.Is(err, io.EOF)
+	if (err != nil && !ended) || (b.length >= 0 && (b.read > b.length || ended && b.read < b.length)) {
 		b.bad = b.bad || !b.done // or it failed because it was closed
 	}
 }
@@ -224,6 +227,8 @@ func (b *attemptBody) awaitReadLocked() {
 	select {
 	case <-idle:
 	case <-timer.C:
+	case <-b.callerGone:
+	case <-b.cancel:
 	}
 	timer.Stop()
 	b.mu.Lock()

@@ -26,9 +26,10 @@ type wire struct {
 
 	written atomic.Int64
 	read    atomic.Int64
-	closing atomic.Bool          // Close has been called
-	cut     atomic.Bool          // the DrainTimeout has ended it
-	conn    atomic.Pointer[conn] // that it is under, once that may be used
+	closing atomic.Bool           // Close has been called
+	cut     atomic.Bool           // the DrainTimeout has ended it
+	ended   atomic.Pointer[error] // how reading ended; nil before that
+	conn    atomic.Pointer[conn]  // that it is under, once that may be used
 
 	stamped atomic.Bool  // heard is wanted
 	heard   atomic.Int64 // when the latest bytes came, in nanoseconds of the pool's time
@@ -76,6 +77,9 @@ func (w *wire) Read(p []byte) (int, error) {
 	}
 	n, err := w.Conn.Read(p)
 	w.read.Add(int64(n))
+	if err != nil {
+		w.ended.CompareAndSwap(nil, &err)
+	}
 	if w.stamped.Load() {
 		w.heard.Store(w.owner.pool.now())
 	}
