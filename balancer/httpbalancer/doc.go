@@ -15,8 +15,9 @@
 //
 // A request that certainly was not processed by its pod is sent to another one,
 // whatever its method and for free: no connection could be made, not a byte was
-// written to it, or the server said so (GOAWAY, REFUSED_STREAM). So is a POST whose
-// body has no GetBody, as long as what was read of it has not been sent. A request
+// written to it, or the server said so (GOAWAY, REFUSED_STREAM); to servers that
+// go on saying so, at growing intervals until its deadline. So is a POST whose body
+// has no GetBody, as long as what was read of it, 64 KiB at most, is known. A request
 // whose connection broke before the answer is sent again if it is idempotent and
 // the retry budget allows; no other request is ever repeated. [Retry] has more,
 // such as statuses after which another pod is asked, and [Hedge] sends a request
@@ -25,12 +26,16 @@
 // # Outcomes
 //
 // A status of 500 or more counts as a failure of the pod: one that fails more than
-// the others is ejected for a time, see package health. 429 speaks of the caller and
-// counts for nothing, and so does a caller that gives up. All other statuses are
-// answers. [Config.Outcome] can see that differently. A pod that answers 503 with
-// Retry-After is spared for that long, five minutes at most, as long as the others can
-// carry its load. A pod that cannot be reached is out of rotation until it answers
-// again. A [Probe] asks pods besides.
+// the others is ejected for a time, see package health. Of gRPC, gRPC-Web and Connect
+// over HTTP the status of the RPC counts, in trailers or at the end of the body, see
+// [RPCOutcome] and [Config.OutcomeAtEnd]. 429 speaks of the caller and counts for
+// nothing. All other statuses are answers. What this side did counts for nothing: a
+// caller that gives up before its request was sent, say, or while it waits for a
+// connection that a limit of this client's keeps back. [Config.Outcome] can see
+// statuses differently. A pod that answers 503 with Retry-After is spared for that
+// long, five minutes at most, as long as the others can carry its load. A pod that
+// cannot be reached is out of rotation until it answers again. A [Probe] asks pods
+// besides.
 //
 // A request counts as in flight until its response body has been read to the
 // end or closed, and an upgraded connection until it is closed. So close bodies, as

@@ -28,7 +28,7 @@ func inMemory(body io.ReadCloser, length int64, needAgain bool) (known bool, aga
 	if t := reflect.TypeOf(body); t != nopCloserType && t != nopCloserWriterToType {
 		return false, nil
 	}
-	reader, _ := reflect.ValueOf(body).Field(0).Interface().(io.Reader)
+	reader, _ := reflect.TypeAssert[io.Reader](reflect.ValueOf(body).Field(0))
 	switch r := reader.(type) {
 	case *bytes.Buffer:
 		known = int64(r.Len()) == length

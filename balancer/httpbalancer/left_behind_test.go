@@ -23,6 +23,11 @@ func goroutinesIn(function string) int {
 	return strings.Count(all.String(), function+"(")
 }
 
+// setCancel sets Request.Cancel.
+func setCancel(r *http.Request, c <-chan struct{}) {
+	r.Cancel = c //nolint:staticcheck // deprecated, yet http.Client sets it
+}
+
 // http.Client with a Timeout sets Request.Cancel, and so do callers from before
 // there were contexts. The end of the context is hours away.
 func TestNothingWaitsForTheEndOfACallerWhoseAttemptHasFailed(t *testing.T) {
@@ -38,7 +43,7 @@ func TestNothingWaitsForTheEndOfACallerWhoseAttemptHasFailed(t *testing.T) {
 			defer cancel()
 			for range 20 {
 				req, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://quiz.kiada/", nil)
-				req.Cancel = make(chan struct{})
+				setCancel(req, make(chan struct{}))
 				read(t)((&http.Client{Transport: transport, Timeout: time.Hour}).Do(req))
 			}
 			for _, f := range []string{"net/http.awaitLegacyCancel", "awaitCancel"} {
@@ -63,14 +68,14 @@ func TestRequestCancelEndsTheWaitAndTheBody(t *testing.T) {
 			transport := newTransport(t, httpbalancer.Config{Source: serving(pod), Protocols: protocols()})
 			cancel := make(chan struct{})
 			req := post(t, "http://quiz.kiada/", http.NoBody)
-			req.Cancel = cancel
+			setCancel(req, cancel)
 			time.AfterFunc(10*time.Millisecond, func() { close(cancel) })
 			resp, err := transport.RoundTrip(req)
 			mustFail(t, context.Canceled)(resp, err)
 
 			cancel = make(chan struct{})
 			req = post(t, "http://quiz.kiada/stream", http.NoBody)
-			req.Cancel = cancel
+			setCancel(req, cancel)
 			resp, err = transport.RoundTrip(req)
 			if err != nil {
 				t.Fatal(err)
@@ -99,7 +104,7 @@ func TestTheContextOfAnUpgradedRequestHasNoMoreSay(t *testing.T) {
 		}).WithContext(ctx)
 		legacy := make(chan struct{})
 		if way == "Cancel" {
-			req.Cancel = legacy
+			setCancel(req, legacy)
 		}
 		resp, err := transport.RoundTrip(req)
 		if err != nil {
@@ -143,7 +148,7 @@ func TestTheWriterOfAPipeIsReleasedHoweverTheRequestEnds(t *testing.T) {
 			"by Cancel": {startWith(t, "quiz-0", waits(release), protocols()), func(r *http.Request) *http.Request {
 				c := make(chan struct{})
 				time.AfterFunc(20*time.Millisecond, func() { close(c) })
-				r.Cancel = c
+				setCancel(r, c)
 				return r
 			}},
 		} {

@@ -191,8 +191,8 @@ func (b *attemptBody) endReadLocked(err error) {
 		close(b.idle)
 		b.idle = nil
 	}
-	if (err != nil && err != io.EOF) ||
-		(b.length >= 0 && (b.read > b.length || err == io.EOF && b.read < b.length)) {
+	ended := errors.Is(err, io.EOF)
+	if (err != nil && !ended) || (b.length >= 0 && (b.read > b.length || ended && b.read < b.length)) {
 		b.bad = b.bad || !b.done // or it failed because it was closed
 	}
 }

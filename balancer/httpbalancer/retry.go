@@ -8,16 +8,21 @@ import (
 // Retry says when a request is sent to another backend. The zero value is what
 // most clients want.
 //
-// A request that no backend can have processed (the connection could not be
-// made, or had ended before a byte was written; GOAWAY; REFUSED_STREAM) is always
-// sent to another one, whatever its method, and for free. One that may have been
-// processed is sent again only if its method is GET, HEAD, OPTIONS or TRACE, or it
-// has a header Idempotency-Key or X-Idempotency-Key, its body can be made anew
-// with GetBody, and the retry budget allows: one retry for every five requests to
-// the Service, and ten a second.
+// A request that no backend can have processed is always sent to another one,
+// whatever its method and for free: the connection could not be made, had ended
+// before a byte was written, or was refused by an alert of TLS, or the server says
+// so (GOAWAY, REFUSED_STREAM). Of a body without GetBody, what has been read of it
+// is kept for that, up to 64 KiB. Servers that refuse again and again are asked at
+// growing intervals, up to 100 ms, until the request's deadline has passed, or for
+// a minute if it has none.
+//
+// One that may have been processed is sent again only if its method is GET, HEAD,
+// OPTIONS or TRACE, or it has a header Idempotency-Key or X-Idempotency-Key, its
+// body can be made anew with GetBody, and the retry budget allows: one retry for
+// every five requests to the Service, and ten a second.
 type Retry struct {
-	// MaxAttempts is to how many backends one request is sent at most. The
-	// default is 5; 1 means no retries at all.
+	// MaxAttempts is to how many backends one request is sent at most. Attempts that
+	// a server refuses do not count. The default is 5; 1 means no retries at all.
 	MaxAttempts int
 	// Statuses are those of answers to idempotent requests that another backend
 	// is asked after, such as 503; 502, 503 and 504 are what meshes take. The
@@ -26,8 +31,8 @@ type Retry struct {
 	// backend, or none does better, the caller gets the last answer.
 	Statuses []int
 	// TryTimeout is how long one backend may take to answer an idempotent request
-	// before another is asked, if the budget allows. The default is as long as
-	// the request's own context. It ends with the headers of the response, and
+	// before another is asked, if the budget allows, or nothing has been sent yet,
+	// which is for free. The default is as long as the request's own context. It ends with the headers of the response, and
 	// does not count for the last attempt.
 	TryTimeout time.Duration
 }

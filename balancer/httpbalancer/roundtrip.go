@@ -215,10 +215,11 @@ func (j *journey) again(x *exchange, req *http.Request, f fate, body *requestBod
 	paid := false
 	switch {
 	case f.unprocessed():
-		if err := pace.wait(req, j.pool.followed); err != nil && !errors.Is(err, errRefused) {
+		switch err := pace.wait(req, j.pool.followed); {
+		case errors.Is(err, errRefused):
+			return nil, nil // what the server said last says more
+		case err != nil:
 			return nil, &requestError{err: err}
-		} else if err != nil {
-			return nil, nil
 		}
 	case f.free():
 	case f.repeatable() && isIdempotent(req) && j.pool.budget.Withdraw(j.pool.now()):

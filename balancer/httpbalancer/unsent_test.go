@@ -82,7 +82,7 @@ func TestNothingIsSentForACallerThatHasGivenUp(t *testing.T) {
 				"by Request.Cancel": func(r *http.Request) (*http.Request, error) {
 					c := make(chan struct{})
 					close(c)
-					r.Cancel = c
+					setCancel(r, c)
 					return r, context.Canceled
 				},
 			}
