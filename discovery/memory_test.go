@@ -61,11 +61,10 @@ func TestWhatWasKnownOutlivesAWatchThatFoundNothingOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHand()
 		for range 3 { // short visits while the source is away
-			sub, source := watchAgain(t, h, "k8s:///quiz:grpc")
+			sub, _ := watchAgain(t, h, "k8s:///quiz:grpc")
 			sub.Close()
 			sub = discovery.Watch(h, target(t, "k8s:///quiz:grpc"))
-			source = <-h.receivers
-			source.Error(errors.New("connection refused"))
+			(<-h.receivers).Error(errors.New("connection refused"))
 			if v := sub.View(); v.Snapshot == nil {
 				t.Error("it is forgotten")
 			}

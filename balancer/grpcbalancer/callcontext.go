@@ -74,7 +74,7 @@ func (ch *channel) newCall(ctx context.Context, cc *grpc.ClientConn, method stri
 	var c *callContext
 	if streaming {
 		s := new(streamContext)
-		c, s.callContext.stream = &s.callContext, &s.answers
+		c, s.stream = &s.callContext, &s.answers
 	} else {
 		c = new(callContext)
 	}

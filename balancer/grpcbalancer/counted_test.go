@@ -1,19 +1,14 @@
 package grpcbalancer_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
-	"net"
-	"net/netip"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/hpack"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/encoding"
@@ -62,6 +57,7 @@ func (brokenCompressor) Name() string { return "broken" }
 func (brokenCompressor) Compress(io.Writer) (io.WriteCloser, error) {
 	return nil, errors.New("no memory")
 }
+
 func (brokenCompressor) Decompress(io.Reader) (io.Reader, error) { return nil, errors.New("no memory") }
 
 type expired struct{ code codes.Code }
@@ -121,90 +117,8 @@ func TestADeadlineInTheQueueOfAConnectionIsNoTimeout(t *testing.T) {
 	wantHealthy(t, 0)
 }
 
-// refuser is a server of HTTP/2 that refuses the first streams of each
-// connection, and answers the others with its name.
-func refuser(t *testing.T, name string, first int, how func(f *http2.Framer, stream uint32)) *pod {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var connections sync.WaitGroup
-	t.Cleanup(func() { listener.Close(); connections.Wait() })
-	ctx, cancel := context.WithCancel(context.Background())
-	t.Cleanup(cancel)
-	connections.Go(func() {
-		for {
-			c, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			connections.Go(func() {
-				stop := context.AfterFunc(ctx, func() { c.Close() })
-				defer stop()
-				defer c.Close()
-				refuseOn(c, name, first, how)
-			})
-		}
-	})
-	return &pod{name: name, addr: netip.MustParseAddrPort(listener.Addr().String()), uid: "uid-" + name}
-}
-
-func refuseOn(c net.Conn, name string, first int, how func(f *http2.Framer, stream uint32)) {
-	if _, err := io.ReadFull(c, make([]byte, len(http2.ClientPreface))); err != nil {
-		return
-	}
-	f := http2.NewFramer(c, c)
-	_ = f.WriteSettings()
-	for n := 0; ; {
-		frame, err := f.ReadFrame()
-		if err != nil {
-			return
-		}
-		switch frame := frame.(type) {
-		case *http2.SettingsFrame:
-			if !frame.IsAck() {
-				_ = f.WriteSettingsAck()
-			}
-		case *http2.PingFrame:
-			if !frame.IsAck() {
-				_ = f.WritePing(true, frame.Data)
-			}
-		case *http2.DataFrame:
-			if n++; n <= first {
-				how(f, frame.StreamID)
-				continue
-			}
-			answer(f, frame.StreamID, name)
-		}
-	}
-}
-
-// answer sends a StringValue as gRPC does.
-func answer(f *http2.Framer, stream uint32, text string) {
-	headers := func(end bool, pairs ...string) {
-		var block bytes.Buffer
-		e := hpack.NewEncoder(&block)
-		for i := 0; i < len(pairs); i += 2 {
-			_ = e.WriteField(hpack.HeaderField{Name: pairs[i], Value: pairs[i+1]})
-		}
-		_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: end})
-	}
-	headers(false, ":status", "200", "content-type", "application/grpc")
-	body := append([]byte{10, byte(len(text))}, text...)
-	_ = f.WriteData(stream, false, append([]byte{0, 0, 0, 0, byte(len(body))}, body...))
-	headers(true, "grpc-status", "0")
-}
-
-func reset(f *http2.Framer, stream uint32) { _ = f.WriteRSTStream(stream, http2.ErrCodeRefusedStream) }
-
-// goaway ends the connection with the stream before this one.
-func goaway(f *http2.Framer, stream uint32) {
-	_ = f.WriteGoAway(stream-min(stream, 2), http2.ErrCodeNo, nil)
-}
-
 func TestWhatServersRefuseGoesElsewhereForFree(t *testing.T) {
-	for name, how := range map[string]func(*http2.Framer, uint32){"REFUSED_STREAM": reset, "GOAWAY": goaway} {
+	for name, how := range map[string]func(frames, uint32){"REFUSED_STREAM": reset, "GOAWAY": goaway} {
 		t.Run(name, func(t *testing.T) {
 			pods := []*pod{refuser(t, "a", 1<<30, how), refuser(t, "b", 1<<30, how), refuser(t, "c", 1<<30, how), startPod(t, "good")}
 			conn := dial(t, newSource(endpoints(pods...)...), roundRobin)
@@ -239,40 +153,32 @@ func TestALostConnectionIsOneFailureForAllThatWasOnIt(t *testing.T) {
 	askUntil(t, conn, a, b)
 	const n = 20
 	streams := make([]grpc.ClientStream, 0, n)
+	var onA []grpc.ClientStream
 	for len(streams) < n {
 		stream, err := conn.NewStream(t.Context(), &service.Streams[0], "/quiz.Quiz/Talk")
 		if err != nil {
 			t.Fatal(err)
 		}
-		talkTo(t, stream)
+		if talkTo(t, stream) == "a" {
+			onA = append(onA, stream)
+		}
 		streams = append(streams, stream)
 	}
 	a.kill()
-	for i, stream := range streams {
-		if i%2 == 1 { // some learn of it when they send
-			for stream.SendMsg(new(emptypb.Empty)) == nil && i%4 == 1 {
-				if stream.RecvMsg(new(wrapperspb.StringValue)) != nil {
-					break
-				}
-			}
+	for i, stream := range onA {
+		if i%2 == 0 { // some learn of it when they send
+			eventually(t, "it cannot be sent any more", func() bool { return stream.SendMsg(new(emptypb.Empty)) != nil })
 		}
 	}
 	broken := 0
 	for _, stream := range streams {
 		_ = stream.CloseSend()
-		for {
-			err := stream.RecvMsg(new(wrapperspb.StringValue))
-			if err == nil {
-				continue
-			}
-			if status.Code(err) == codes.Unavailable {
-				broken++
-			}
-			break
+		if err := drainStream(stream); status.Code(err) == codes.Unavailable {
+			broken++
 		}
 	}
-	if broken == 0 || broken == n {
-		t.Fatalf("%d of %d streams broke", broken, n)
+	if broken == 0 || broken != len(onA) {
+		t.Fatalf("%d streams broke, of %d of that pod", broken, len(onA))
 	}
 	wantHealthy(t, uint64(broken))
 	again := startPodAt(t, "again", a.addr.String(), nil)
@@ -308,6 +214,14 @@ func TestAConnectionWhoseEndWasAnnouncedIsHeldAgainstNobody(t *testing.T) {
 	}
 }
 
+// drainStream receives until the stream has ended.
+func drainStream(stream grpc.ClientStream) (err error) {
+	for err == nil {
+		err = stream.RecvMsg(new(wrapperspb.StringValue))
+	}
+	return err
+}
+
 func TestAStreamIsCountedAtItsEnd(t *testing.T) {
 	a := startPod(t, "a")
 	conn := dial(t, newSource(endpoints(a)...), roundRobin)
@@ -338,8 +252,7 @@ func TestAStreamIsCountedAtItsEnd(t *testing.T) {
 			t.Errorf("%s: counted while it is open: %v, before %v", c.name, got, before)
 		}
 		c.end(stream, cancel)
-		for stream.RecvMsg(new(wrapperspb.StringValue)) == nil {
-		}
+		_ = drainStream(stream)
 		cancel()
 		before[c.want]++
 		eventually(t, "it is counted", func() bool { return counted().Sum() == before.Sum() })

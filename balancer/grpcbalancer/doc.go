@@ -6,10 +6,14 @@
 //
 // The policy keeps one connection to each endpoint and picks one of them for
 // each request. A backend whose connection breaks is out until it is connected
-// again. One that ends too many requests with UNAVAILABLE, RESOURCE_EXHAUSTED,
-// INTERNAL, UNKNOWN, DATA_LOSS or DEADLINE_EXCEEDED is ejected for a time, see
-// package health; other statuses say that the request was wrong, or cancelled,
-// and count for nothing.
+// again; the loss is one failure, whatever the number of streams, and none if the
+// server had announced it. One that ends too many requests with UNAVAILABLE, INTERNAL,
+// DATA_LOSS or DEADLINE_EXCEEDED is ejected for a time, see package health. Other
+// statuses are answers, see [CodeOutcome], and Config.Outcome may define it anew.
+// What this side did (a message over a limit, credentials that failed, a caller
+// that gave up) and what a server says it did not process count for nothing. A
+// stream is counted at its end; one that had messages has not failed when its
+// caller's deadline passes.
 //
 // These habits it shares with gRPC's own policies: a backend that leaves gets no
 // new request, and finishes those that it has, however long they take; when no
@@ -26,6 +30,7 @@
 // [balancer.Config] as JSON. It works with any name resolver. An endpoint of
 // which another resolver knows several addresses is connected to by the first.
 //
-// The package brings no retries: gRPC itself repeats a request that no server
-// has seen, and a retryPolicy in the service config does the rest.
+// A request that servers say they did not process is sent to another one, for
+// free. Other retries are for Config.Retry to allow, or for a retryPolicy in
+// Config.ServiceConfig.
 package grpcbalancer

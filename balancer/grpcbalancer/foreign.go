@@ -44,7 +44,7 @@ func (f *foreign) endpoint(addresses []grpcresolver.Address) *discovery.Endpoint
 			return &e.Endpoint
 		}
 	}
-	e := &foreignEndpoint{addresses: slices.Clone(addresses)} // not the whole state that they are a part of
+	e := &foreignEndpoint{addresses: slices.Clone(addresses)} // not all that the resolver said with them
 	e.Ready, e.Serving = true, true
 	var err error
 	if e.Addr, err = netip.ParseAddrPort(addresses[0].Addr); err != nil || len(addresses) > 1 || addresses[0].ServerName != "" {

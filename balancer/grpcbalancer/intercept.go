@@ -2,6 +2,7 @@ package grpcbalancer
 
 import (
 	"context"
+	"slices"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -56,7 +57,7 @@ func (ch *channel) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.C
 		ch.budget.Deposit()
 	}
 	if ch.traced != nil {
-		opts = append(opts[:len(opts):len(opts)], grpc.OnFinish(func(error) { c.tell() })) // if nobody receives
+		opts = append(slices.Clip(opts), grpc.OnFinish(func(error) { c.tell() })) // if nobody receives
 	}
 	stream, err := open(c, desc, cc, method, opts...)
 	if err != nil {

@@ -101,7 +101,7 @@ func (ch *channel) again(c *callContext, r *rpc, err error, send func(n int) err
 // mayRetry reports whether there is another attempt after n. It waits as long as
 // that has to wait, and pays for it.
 func (ch *channel) mayRetry(c *callContext, r *rpc, n int) bool {
-	if c.Context.Err() != nil {
+	if c.Err() != nil {
 		return false
 	}
 	last, reserved := c.history.takeLast()
