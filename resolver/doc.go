@@ -16,5 +16,8 @@
 // discovery fails the channel keeps its last endpoints. A Service that is known
 // to have no endpoint fails requests at once, with an error that says why.
 //
+// A name that the pod's hosts file has, as the target is written, goes where that
+// says, before the Kubernetes API and DNS are asked: see package discovery/hosts.
+//
 // The package chooses no backend and supplies no service config.
 package resolver

@@ -9,7 +9,14 @@
 // quiz.kiada.svc, quiz.kiada.svc.cluster.local), with the Service's port. The
 // pod's own address shows nowhere: the Host header, the TLS server name,
 // cookies, redirects and Response.Request are as if there were one server.
-// Requests to all other hosts go through the base transport untouched.
+// Requests to all other hosts go through the base transport untouched: so do names
+// in another domain than the cluster's, names with a last dot that are no Service's
+// in full, and what the pod's hosts file has.
+//
+// Hosts of one or two labels may be Services or not. The source and the cluster's
+// DNS tell, whichever can; the first request to a host waits for that, for a second
+// at most, and no later one does. While nobody can tell, requests go through the base
+// transport, which leads to the same Service by its cluster IP.
 //
 // # Retries
 //

@@ -6,9 +6,19 @@
 //
 // It needs no permission in the cluster. A port given by number is the pods'
 // own and asks for A and AAAA records; one given by name asks for the SRV
-// record _PORT._tcp, which brings the number. Names are absolute from the first
-// query on: the search path serves only to learn the client's namespace and the
-// cluster's domain. See the [specification] for the records of a cluster.
+// record _PORT._tcp, which brings the number. See the [specification] for the
+// records of a cluster.
+//
+// The name of a Service is completed by the namespace and the domain that Config
+// or the search path of resolv.conf tells, and then asked for as an absolute name.
+// Other relative names go through the search path, with ndots: quiz-0.quiz-pods is a
+// pod of the client's own namespace, unless there is such a Service. A name with a
+// last dot is absolute, and one that the hosts file has, as it is written, is served
+// by what that says.
+//
+// The options of resolv.conf are obeyed: timeout, attempts, rotate, use-vc,
+// single-request, single-request-reopen, no-aaaa, trust-ad, edns0, no-tld-query and
+// no-reload. Those that have no effect here are logged once.
 //
 // The source asks again when the answer's TTL is over, and within Config.MinTTL
 // when a user of the target reports trouble. A failed look-up (a server that

@@ -17,6 +17,15 @@
 //	...
 //	source := kube.New(kube.Config{Host: config.Host, Client: client, Namespace: "kiada"})
 //
+// # Whose names it serves
+//
+// A name without a namespace is in the client's own, by Config, by its service
+// account or by the search path of its resolv.conf; where none of these tells it,
+// that is an error. A name in another domain than the cluster's, such as
+// quiz.kiada.svc.clusterset.local, is never a Service of this one: the
+// [ForeignNameError] in the Snapshot's Reason says so, and discovery.Fallback
+// follows it by DNS.
+//
 // # What it reads
 //
 // All slices of a Service count, joined as kube-proxy joins them: by the name
@@ -31,10 +40,17 @@
 // change places. Config.Family asks for one family alone.
 //
 // A target's port is the name of a port of the Service, or its number; where the
-// Service has no such number, it is that of the pods themselves. Without the
+// Service has no such number, it is that of the pods themselves: of a headless
+// Service any number, as DNS has it, and else one that its slices have. Without the
 // right to read Services, names still work, and so does any number if there is
 // only one port, and in a pod the numbers of its own namespace's Services that
 // its environment knows (QUIZ_SERVICE_PORT_GRPC=80).
+//
+// The appProtocol of a port is the slice's, or else the Service's (GEP-1911). A
+// slice counts by its label kubernetes.io/service-name, whoever owns it, but for
+// those of an earlier Service of the same name. Of sessionAffinity see [ErrAffinity].
+// The internalTrafficPolicy counts for the Service's own ports, unless it is
+// headless: kube-proxy has nothing to do with the others.
 //
 // While a port is being renamed there is a moment in which Service and slices
 // disagree. kube-proxy rejects connections then; this package goes beyond it and

@@ -27,7 +27,7 @@ func (s *Source) Canonical(target discovery.Target) discovery.Target {
 		return target
 	}
 	if target.Namespace == "" {
-		target.Namespace = s.namespace()
+		target.Namespace = s.knownNamespace()
 	}
 	if target.Domain != "" && normalDomain(target.Domain) == s.domain() {
 		target.Domain = ""
@@ -52,6 +52,19 @@ func (s *Source) clusterDomain() string {
 }
 
 func normalDomain(domain string) string { return strings.ToLower(strings.TrimSuffix(domain, ".")) }
+
+// knownNamespace returns what ownNamespace has told, and asks again until it tells
+// something: a file may appear.
+func (s *Source) knownNamespace() string {
+	if known := s.known.Load(); known != nil {
+		return *known
+	}
+	namespace := s.ownNamespace()
+	if namespace != "" {
+		s.known.Store(&namespace)
+	}
+	return namespace
+}
 
 // ownNamespace returns "" where nothing tells the namespace.
 func (s *Source) ownNamespace() string {

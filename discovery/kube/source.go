@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sidestep-lb/sidestep/discovery"
@@ -63,8 +64,9 @@ type Source struct {
 	timing     kubeapi.Timing
 	client     func() (*kubeapi.Client, error)
 	services   services
-	namespace  func() string
 	domain     func() string
+
+	known atomic.Pointer[string] // the namespace, once something has told it
 }
 
 var _ discovery.Source = (*Source)(nil)
@@ -84,7 +86,6 @@ func New(config Config) *Source {
 		cache := new(clientCache)
 		s.client = func() (*kubeapi.Client, error) { return cache.get(s.newClient) }
 	}
-	s.namespace = sync.OnceValue(s.ownNamespace)
 	s.domain = sync.OnceValue(s.clusterDomain)
 	return s
 }
