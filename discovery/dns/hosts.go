@@ -3,6 +3,7 @@ package dns
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"net/netip"
 	"sync"
@@ -62,9 +63,7 @@ func (l *lookup) hosts(ctx context.Context, services records) (map[string]host, 
 	if l.known == nil {
 		l.known = make(map[string]host)
 	}
-	for name, h := range found {
-		l.known[name] = h
-	}
+	maps.Copy(l.known, found)
 	return found, nil
 }
 
