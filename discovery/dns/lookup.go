@@ -18,7 +18,7 @@ type lookup struct {
 	config Config
 	client client
 
-	known map[string]host // see hosts; owned by the caller of read
+	knownHosts map[string]srvHost // see srvHosts; owned by the caller of read
 }
 
 // A reading is what a successful look-up says.
@@ -64,7 +64,7 @@ func (l *lookup) byName(ctx context.Context) (reading, error) {
 	}
 	all := services.found
 	if !services.truncated {
-		l.forget(all)
+		l.forgetHosts(all)
 	}
 	if len(all) == 0 {
 		return reading{ttl: services.ttl, reason: l.absentPort(ctx, host, status(services.exists))}, nil
@@ -94,7 +94,7 @@ func (l *lookup) byName(ctx context.Context) (reading, error) {
 // can be looked up: "the client SHOULD try the next" (RFC 2782). If there are
 // others, r is partial.
 func (l *lookup) addServices(ctx context.Context, r *reading, services records) error {
-	byTarget, err := l.hosts(ctx, services)
+	byTarget, err := l.srvHosts(ctx, services)
 	if err != nil {
 		return err
 	}
