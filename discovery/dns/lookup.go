@@ -23,8 +23,8 @@ type lookup struct {
 	config Config
 	client client
 
-	hostsTold bool            // the log says that the name is in the hosts file
-	known     map[string]host // see hosts; owned by the caller of read
+	hostsTold  bool               // the log says that the name is in the hosts file
+	knownHosts map[string]srvHost // see srvHosts; owned by the caller of read
 }
 
 // A reading is what a successful look-up says.
@@ -71,7 +71,7 @@ func (l *lookup) byName(ctx context.Context) (reading, error) {
 	}
 	all := services.found
 	if !services.truncated {
-		l.forget(all)
+		l.forgetHosts(all)
 	}
 	if len(all) == 0 {
 		return reading{ttl: services.ttl, reason: l.absentPort(ctx, host, status(services.exists))}, nil

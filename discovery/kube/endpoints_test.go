@@ -256,21 +256,27 @@ func TestAnAddressThatIsNotReadyInOneSubsetIsNotReady(t *testing.T) {
 	for name, test := range map[string]struct{ subsets, want string }{
 		"for the same port": {
 			`{"addresses":[{"ip":"10.0.0.1"},{"ip":"10.0.0.2"}],"ports":[{"name":"grpc","port":8080}]},
-			{"notReadyAddresses":[{"ip":"10.0.0.1"}],"ports":[{"name":"grpc","port":8080}]}`, "10.0.0.1:8080 unready, 10.0.0.2:8080 ready"},
+			{"notReadyAddresses":[{"ip":"10.0.0.1"}],"ports":[{"name":"grpc","port":8080}]}`, "10.0.0.1:8080 unready, 10.0.0.2:8080 ready",
+		},
 		"in the same subset": {
-			`{"addresses":[{"ip":"10.0.0.1"}],"notReadyAddresses":[{"ip":"10.0.0.1"}],"ports":[{"name":"grpc","port":8080}]}`, "10.0.0.1:8080 unready"},
+			`{"addresses":[{"ip":"10.0.0.1"}],"notReadyAddresses":[{"ip":"10.0.0.1"}],"ports":[{"name":"grpc","port":8080}]}`, "10.0.0.1:8080 unready",
+		},
 		"among several ports": {
 			`{"addresses":[{"ip":"10.0.0.1"}],"ports":[{"name":"admin","port":9090},{"name":"grpc","port":8080}]},
-			{"notReadyAddresses":[{"ip":"10.0.0.1"}],"ports":[{"name":"grpc","port":8080,"protocol":"TCP"}]}`, "10.0.0.1:8080 unready"},
+			{"notReadyAddresses":[{"ip":"10.0.0.1"}],"ports":[{"name":"grpc","port":8080,"protocol":"TCP"}]}`, "10.0.0.1:8080 unready",
+		},
 		"but for another port": {
 			`{"addresses":[{"ip":"10.0.0.1"}],"ports":[{"name":"grpc","port":8080}]},
-			{"notReadyAddresses":[{"ip":"10.0.0.1"}],"ports":[{"name":"admin","port":9090}]}`, "10.0.0.1:8080 ready"},
+			{"notReadyAddresses":[{"ip":"10.0.0.1"}],"ports":[{"name":"admin","port":9090}]}`, "10.0.0.1:8080 ready",
+		},
 		"but for another number": {
 			`{"addresses":[{"ip":"10.0.0.1"}],"ports":[{"name":"grpc","port":8080}]},
-			{"notReadyAddresses":[{"ip":"10.0.0.1"}],"ports":[{"name":"grpc","port":8081}]}`, "10.0.0.1:8080 ready, 10.0.0.1:8081 unready"},
+			{"notReadyAddresses":[{"ip":"10.0.0.1"}],"ports":[{"name":"grpc","port":8081}]}`, "10.0.0.1:8080 ready, 10.0.0.1:8081 unready",
+		},
 		"but of another pod": {
 			`{"addresses":[{"ip":"10.0.0.1","targetRef":{"uid":"a"}}],"ports":[{"name":"grpc","port":8080}]},
-			{"notReadyAddresses":[{"ip":"10.0.0.1","targetRef":{"uid":"b"}}],"ports":[{"name":"grpc","port":8080}]}`, "10.0.0.1:8080 ready"},
+			{"notReadyAddresses":[{"ip":"10.0.0.1","targetRef":{"uid":"b"}}],"ports":[{"name":"grpc","port":8080}]}`, "10.0.0.1:8080 ready",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			legacy := startLegacy(t, `{"metadata":{"labels":{}},"subsets":[`+strings.ReplaceAll(test.subsets, "\n", "")+`]}`)

@@ -17,11 +17,13 @@
 // services (v1), in one namespace or in all, and of nodes (v1), as a real API
 // server answers them: label and field selectors, resource versions, bookmarks, streaming
 // lists, time-outs, 410 Gone, Status objects. The protocol is that of
-// https://kubernetes.io/docs/reference/using-api/api-concepts/.
+// https://kubernetes.io/docs/reference/using-api/api-concepts/, and where that
+// leaves something open, what kube-apiserver 1.37.2 does.
 //
 // A test changes the objects while clients watch ([Server.SetEndpointSlice]),
 // switches faults on and off ([Server.Outage], [Server.Stall],
-// [Server.DropWatches], [Server.Compact], [Server.Forbid], [Server.SendRaw] and
+// [Server.DropWatches], [Server.Compact], [Server.RestoreBackup],
+// [Server.Forbid], [Server.SendRaw] and
 // others), and sees what its clients did ([Server.Requests],
 // [Server.WaitWatches]). All methods may be called at any time by any
 // goroutine.

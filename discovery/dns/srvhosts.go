@@ -3,6 +3,7 @@ package dns
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"net/netip"
 	"sync"
@@ -18,10 +19,10 @@ const (
 	hostAgain = lastRetry
 )
 
-// A host is the target of an SRV record. What is known of it is remembered for its
+// An srvHost is the target of an SRV record. What is known of it is remembered for its
 // own TTL: a server that sends no additional section would be asked for each host
 // at each look-up otherwise.
-type host struct {
+type srvHost struct {
 	addrs addresses // of the last look-up that did not fail
 	until time.Time // when to look it up again
 	err   error     // why the last look-up failed
@@ -31,25 +32,25 @@ type host struct {
 // from the additional section or, for those it leaves out, from memory or by
 // asking. A target that cannot be looked up has the addresses that it had, and its
 // error.
-func (l *lookup) srvHosts(ctx context.Context, services records) (map[string]host, error) {
+func (l *lookup) srvHosts(ctx context.Context, services records) (map[string]srvHost, error) {
 	extra, err := additional(services.extra)
 	if err != nil {
 		return nil, err
 	}
-	found := make(map[string]host)
+	found := make(map[string]srvHost)
 	var missing []string
 	for _, rr := range services.found {
 		name := miekg.CanonicalName(rr.(*miekg.SRV).Target)
 		if _, done := found[name]; done {
 			continue
 		}
-		known, remembered := l.known[name]
+		known, remembered := l.knownHosts[name]
 		added, told := extra[name]
 		switch {
 		case told:
-			found[name] = host{addrs: added}
+			found[name] = srvHost{addrs: added}
 		case name == ".": // "the service is decidedly not available" (RFC 2782)
-			found[name] = host{addrs: addresses{ttl: math.MaxInt64}}
+			found[name] = srvHost{addrs: addresses{ttl: math.MaxInt64}}
 		case remembered && time.Now().Before(known.until):
 			known.addrs.ttl = math.MaxInt64 // it has its own time
 			found[name] = known
@@ -58,33 +59,31 @@ func (l *lookup) srvHosts(ctx context.Context, services records) (map[string]hos
 			missing = append(missing, name)
 		}
 	}
-	l.ask(ctx, missing, found)
-	if l.known == nil {
-		l.known = make(map[string]host)
+	l.askHosts(ctx, missing, found)
+	if l.knownHosts == nil {
+		l.knownHosts = make(map[string]srvHost)
 	}
-	for name, h := range found {
-		l.known[name] = h
-	}
+	maps.Copy(l.knownHosts, found)
 	return found, nil
 }
 
-// forget forgets the hosts that services do not name.
-func (l *lookup) forget(services []miekg.RR) {
+// forgetHosts forgets the hosts that services do not name.
+func (l *lookup) forgetHosts(services []miekg.RR) {
 	named := make(map[string]bool, len(services))
 	for _, rr := range services {
 		named[miekg.CanonicalName(rr.(*miekg.SRV).Target)] = true
 	}
-	for name := range l.known {
+	for name := range l.knownHosts {
 		if !named[name] {
-			delete(l.known, name)
+			delete(l.knownHosts, name)
 		}
 	}
 }
 
-// ask looks up the hosts with these names, a few at a time, and puts what comes of
+// askHosts looks up the hosts with these names, a few at a time, and puts what comes of
 // it into found.
-func (l *lookup) ask(ctx context.Context, names []string, found map[string]host) {
-	asked := make([]host, len(names))
+func (l *lookup) askHosts(ctx context.Context, names []string, found map[string]srvHost) {
+	asked := make([]srvHost, len(names))
 	slots := make(chan struct{}, maxParallel)
 	var ended sync.WaitGroup
 	for i, name := range names {
@@ -102,7 +101,7 @@ func (l *lookup) ask(ctx context.Context, names []string, found map[string]host)
 }
 
 // update looks a host up.
-func (h *host) update(ctx context.Context, l *lookup, name string) {
+func (h *srvHost) update(ctx context.Context, l *lookup, name string) {
 	resolve := l.client.addresses
 	if len(h.addrs.addrs) > 0 && h.addrs.addrs[0].Is4() {
 		resolve = l.client.addressesAgain
@@ -125,7 +124,7 @@ func (h *host) update(ctx context.Context, l *lookup, name string) {
 		ttl = min(ttl, max(maxAbsence, l.config.MinTTL))
 	}
 	// Less a tenth, as the next look-up of the SRV records may be early by that.
-	*h = host{addrs: now, until: time.Now().Add(ttl - ttl/10)}
+	*h = srvHost{addrs: now, until: time.Now().Add(ttl - ttl/10)}
 }
 
 // union returns a and what of b is not in it.
