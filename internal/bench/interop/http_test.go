@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -73,6 +74,7 @@ func (h *httpTest) run(t *testing.T) {
 			compare(t, fmt.Sprintf("%s: %v", what, k), k == get || !h.postsMayFail, &ours.tallies[k], &theirs.tallies[k])
 			checkNeedless(t, fmt.Sprintf("%s: %v", what, k), &ours.tallies[k])
 		}
+		checkOnce(t, what, ours)
 		checkBalancer(t, w.target(), "http", what)
 	}
 }
@@ -98,6 +100,7 @@ func (h *httpTest) base() *http.Transport {
 
 // A httpClient is a client with its failures.
 type httpClient struct {
+	name    string
 	way     *way
 	rt      http.RoundTripper
 	tallies [kindsCount]tally
@@ -115,7 +118,7 @@ func (h *httpTest) sidestep(t *testing.T, w *way) *httpClient {
 		Target: func(*url.URL) (discovery.Target, bool) { return target, true },
 	})
 	t.Cleanup(func() { transport.Close() })
-	return &httpClient{way: w, rt: transport}
+	return &httpClient{name: newName(), way: w, rt: transport}
 }
 
 // transport returns a http.Transport that connects to one pod after the other,
@@ -137,7 +140,7 @@ func (h *httpTest) transport(t *testing.T, w *way) *httpClient {
 		return nil, last
 	}
 	t.Cleanup(base.CloseIdleConnections)
-	return &httpClient{way: w, rt: base}
+	return &httpClient{name: newName(), way: w, rt: base}
 }
 
 // patience is how long a request may take. What takes longer would hang.
@@ -147,8 +150,7 @@ const patience = 10 * time.Second
 func (c *httpClient) ask(k kind) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	id := fmt.Sprint(c.last.Add(1))
-	body := id + strings.Repeat(".", 1000)
+	body := fmt.Sprint(c.name, "/", c.last.Add(1)) + strings.Repeat(".", 1000)
 	var trace balancer.Trace // the peer does not look at it
 	resp, err := c.rt.RoundTrip(newRequest(balancer.WithTrace(ctx, &trace), k, body))
 	if err != nil {
@@ -210,7 +212,36 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // the proxy has given up
 	}
+	if r.Method == http.MethodPost {
+		id, _, _ := strings.Cut(string(body), ".")
+		processed.mu.Lock()
+		processed.times[id]++
+		processed.mu.Unlock()
+	}
 	<-time.After(2 * time.Millisecond)
 	w.Header().Set("Content-Length", fmt.Sprint(len(body)))
 	w.Write(body)
+}
+
+// processed counts the POSTs that servers in this process got. Those in front of
+// them repeat none.
+var processed = struct {
+	mu    sync.Mutex
+	times map[string]int // by the client's name and the number of the request; guarded by mu
+}{times: map[string]int{}}
+
+var names atomic.Int64
+
+func newName() string { return fmt.Sprint(names.Add(1)) }
+
+// checkOnce checks that no POST of a client was processed twice.
+func checkOnce(t *testing.T, what string, c *httpClient) {
+	t.Helper()
+	processed.mu.Lock()
+	defer processed.mu.Unlock()
+	for id, n := range processed.times {
+		if name, _, _ := strings.Cut(id, "/"); name == c.name && n > 1 {
+			t.Errorf("%s: POST %s was processed %d times", what, id, n)
+		}
+	}
 }
