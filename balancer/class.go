@@ -17,6 +17,8 @@ const (
 
 	longAnswer = 8                     // times the mean: a class with longer answers says nothing of others
 	longMargin = 20 * time.Millisecond // and that much on top
+
+	unansweredTime = time.Second // without any answer: a class that takes long
 )
 
 var classSeed = maphash.MakeSeed()
@@ -31,28 +33,57 @@ func (b *Balancer) Measures() bool { return b.rotation.Load().timed }
 
 // classes keeps the mean latency of each class, in a table of a fixed size. Classes
 // beyond that share a place.
-type classes [maxClasses]struct {
+type classes [maxClasses]classMean
+
+type classMean struct {
 	class atomic.Uint64
 	mean  estimate
+	since atomic.Int64 // when it was first asked for
 }
 
-// find returns the mean of a class, which is not 0.
-func (t *classes) find(class uint64) *estimate {
+// find returns the place of a class, which is not 0.
+func (t *classes) find(class uint64) *classMean {
 	home := class >> 32
 	for i := range uint64(classProbes) {
 		slot := &t[(home+i)%maxClasses]
 		if c := slot.class.Load(); c == class || c == 0 && slot.class.CompareAndSwap(0, class) {
-			return &slot.mean
+			return slot
 		}
 	}
-	return &t[home%maxClasses].mean
+	return &t[home%maxClasses]
+}
+
+// isLong reports whether requests of a class take so long that they say nothing of a
+// backend for others: their answers do, or it has been asked for more than a second
+// ago and none has come.
+func (b *Balancer) isLong(class uint64, now int64) bool {
+	slot := b.classTable().find(class)
+	own, _ := slot.mean.read(now)
+	mean, _ := b.mean.read(now)
+	switch {
+	case own > 0:
+		return mean > 0 && own > longAnswer*mean+float32(longMargin)
+	case slot.since.Load() == 0:
+		slot.since.Store(now)
+		return false
+	default:
+		return now-slot.since.Load() > int64(unansweredTime)
+	}
+}
+
+func (b *Balancer) classTable() *classes {
+	if t := b.classes.Load(); t != nil {
+		return t
+	}
+	b.classes.CompareAndSwap(nil, new(classes))
+	return b.classes.Load()
 }
 
 // usual returns the mean latency of a class at backends that are no newcomers, or 0.
 func (b *Balancer) usual(class uint64, now int64) float32 {
 	if class != 0 {
 		if t := b.classes.Load(); t != nil {
-			mean, _ := t.find(class).read(now)
+			mean, _ := t.find(class).mean.read(now)
 			return mean
 		}
 	}
@@ -68,12 +99,7 @@ func (b *Balancer) normalize(class uint64, now int64, latency float32, newcomer 
 	if class == 0 {
 		return latency, true
 	}
-	t := b.classes.Load()
-	if t == nil {
-		b.classes.CompareAndSwap(nil, new(classes))
-		t = b.classes.Load()
-	}
-	of := t.find(class)
+	of := &b.classTable().find(class).mean
 	own, _ := of.read(now)
 	if !newcomer && of.older(now, meanPeriod) {
 		of.bounded(now, latency)

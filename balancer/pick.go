@@ -79,6 +79,9 @@ func (b *Balancer) Pick(r Request) (Pick, error) {
 	rotation := b.rotation.Load()
 	if rotation.timed || sample {
 		r.now = b.hooks.Now()
+		if r.Class != 0 && !r.Stream && b.isLong(r.Class, r.now) {
+			r.Stream = true
+		}
 	}
 	if b.probe.Load() != nil {
 		if p, ok := b.pickProbe(&r); ok {
@@ -399,7 +402,7 @@ func (b *Backend) succeed(start int64, class uint64) {
 	}
 	b.balancer.observeLevel(b, now, latency)
 	if mean := &b.balancer.mean; mean.older(now, meanPeriod) && (!b.is(joining) || mean.older(now, newcomersMean)) {
-		b.balancer.measure(now, latency, b.pending.count())
+		b.balancer.measure(now, float32(now-start), b.pending.count())
 	}
 }
 

@@ -12,7 +12,8 @@ type Request struct {
 	// the gRPC method. 0 is not known.
 	Class uint64
 	// Stream says that the request is a stream. That it has no answer for a while is
-	// no sign of trouble then.
+	// no sign of trouble then. Requests of a class that is known to take long, such as
+	// long polls, count as streams, too.
 	Stream bool
 	// Tried are the backends that earlier attempts of the same request used.
 	// They are passed over.

@@ -56,6 +56,7 @@ type target struct {
 	bound  string // "at most" or "at least" what, in words
 	limit  limit
 	least  bool // the limit is a lower one
+	aim    bool // it is what we would like to have: to miss it is no failure
 }
 
 // A limit may depend on other figures of the scenario. It is not a number if

@@ -80,6 +80,8 @@ func (t *table) judge(w io.Writer) (met bool) {
 		switch {
 		case !judged:
 			verdict = "not judged: a contestant is missing"
+		case !ok && g.aim:
+			verdict = "MISSED, an aim"
 		case !ok:
 			verdict, met = "MISSED", false
 		}
