@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"reflect"
 	"strings"
 	"time"
 )
@@ -148,10 +149,17 @@ func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(time.Durat
 // UnmarshalJSON implements json.Unmarshaler.
 func (d *Duration) UnmarshalJSON(text []byte) error {
 	var s string
-	if err := json.Unmarshal(text, &s); err != nil {
-		return fmt.Errorf("want a duration such as \"1.5s\": %w", err)
+	err := json.Unmarshal(text, &s)
+	if err == nil {
+		var parsed time.Duration
+		parsed, err = time.ParseDuration(s)
+		*d = Duration(parsed)
 	}
-	parsed, err := time.ParseDuration(s)
-	*d = Duration(parsed)
-	return err
+	if err != nil { // package json adds the name of the field
+		return &json.UnmarshalTypeError{
+			Value: fmt.Sprintf("%.40s (want a duration such as \"1.5s\")", text),
+			Type:  reflect.TypeFor[time.Duration](),
+		}
+	}
+	return nil
 }
