@@ -94,27 +94,37 @@ func TestAConnectionThatTakesNoMoreRequestsMakesRoom(t *testing.T) {
 
 // Requests that were given up take up streams until the server says something.
 func TestAFrozenConnectionWhoseStreamsAreUsedUpMakesRoom(t *testing.T) {
-	var conns atomic.Int64
+	var seen atomic.Int64 // streams on connections that are frozen
+	var thawed atomic.Bool
 	pod := raw(t, "quiz-0", func(conn *net.TCPConn) {
-		frozen := conns.Add(1) == 1
 		conn.Write([]byte{0, 0, 6, frameSettings, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 2}) // two streams at a time
 		c := h2After(conn)
-		if frozen {
-			io.Copy(io.Discard, conn)
+		if thawed.Load() {
+			c.streams(func(stream uint32) bool {
+				c.frame(frameHeaders, 5, stream, []byte{0x88})
+				return true
+			})
 			return
 		}
-		c.streams(func(stream uint32) bool {
-			c.frame(frameHeaders, 5, stream, []byte{0x88})
-			return true
-		})
+		for head := make([]byte, 9); ; { // and no ping is answered
+			if _, err := io.ReadFull(c.r, head); err != nil {
+				return
+			}
+			if head[3] == frameHeaders {
+				seen.Add(1)
+			}
+			io.CopyN(io.Discard, c.r, int64(head[0])<<16|int64(head[1])<<8|int64(head[2]))
+		}
 	})
 	transport := newTransport(t, httpbalancer.Config{Source: serving(pod), Protocols: h2c(), Base: &http.Transport{MaxConnsPerHost: 1}})
-	for range 2 {
+	eventually(t, "both streams are used up", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+		defer cancel()
 		resp, err := transport.RoundTrip(post(t, "http://quiz.kiada/", newBody("")).WithContext(ctx))
 		mustFail(t, context.DeadlineExceeded)(resp, err)
-		cancel()
-	}
+		return seen.Load() == 2
+	})
+	thawed.Store(true)
 	resp, err := (&http.Client{Transport: transport, Timeout: patience}).Get("http://quiz.kiada/")
 	if err != nil {
 		t.Fatal(err)

@@ -376,3 +376,28 @@ func TestEndpointsThatComeAndGoUnderLoadLoseNothing(t *testing.T) {
 		})
 	}
 }
+
+func TestCloseWaitsForPodsThatAreNotReadyNoLongerThanTheDrainTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n network
+		n.set(podA, handled(h2c(), ticks))
+		s := newSource()
+		s.set(viewOf(podAt(podA, nil)))
+		transport := virtual(s, &n, h2c())
+		resp, err := (&http.Client{Transport: transport}).Get("http://quiz.kiada/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		s.set(viewOf(podAt(podA, notReady)))
+		time.Sleep(time.Minute) // of virtual time
+		began := time.Now()
+		transport.Close()
+		if took := time.Since(began); took != 30*time.Second {
+			t.Errorf("Close took %v, want 30 s", took)
+		}
+		if _, err := io.ReadAll(resp.Body); !errors.Is(err, httpbalancer.ErrDrainTimeout) {
+			t.Errorf("error %v, want one that wraps ErrDrainTimeout", err)
+		}
+	})
+}
