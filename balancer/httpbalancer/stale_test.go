@@ -109,8 +109,9 @@ func TestABodyThatWasReadAndNotSentIsSentElsewhere(t *testing.T) {
 func TestABodyThatWasSentInPartIsNotSentAgain(t *testing.T) {
 	var attempts counted
 	serve := func(conn *net.TCPConn) {
-		attempts.Add(1)
-		conn.Read(make([]byte, 10))
+		if n, _ := conn.Read(make([]byte, 10)); n > 0 { // and it was not just to see whether the pod is there
+			attempts.Add(1)
+		}
 		abort(conn)
 	}
 	client := newClient(t, serving(raw(t, "quiz-0", serve), raw(t, "quiz-1", serve)))
