@@ -171,10 +171,10 @@ func (c *backendConn) begin() bool {
 
 // dial connects to the backend, by its other address if it cannot be reached by
 // the first: the client may have one family of addresses only.
-func (c *backendConn) dial(ctx context.Context, dial dialFunc, network string) (net.Conn, error) {
+func (c *backendConn) dial(ctx context.Context, dial dialFunc) (net.Conn, error) {
 	first, second := c.endpoint.Addr, c.endpoint.Other
 	if !second.IsValid() {
-		return dial(ctx, network, first.String())
+		return dial(ctx, "tcp", first.String())
 	}
 	c.mu.Lock()
 	swapped := c.other
@@ -182,11 +182,11 @@ func (c *backendConn) dial(ctx context.Context, dial dialFunc, network string) (
 	if swapped {
 		first, second = second, first
 	}
-	conn, err := dial(ctx, network, first.String())
+	conn, err := dial(ctx, "tcp", first.String())
 	if err == nil || ctx.Err() != nil {
 		return conn, err
 	}
-	conn, otherErr := dial(ctx, network, second.String())
+	conn, otherErr := dial(ctx, "tcp", second.String())
 	if otherErr != nil {
 		return nil, err
 	}

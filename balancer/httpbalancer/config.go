@@ -26,13 +26,16 @@ type Config struct {
 	// the API server without it).
 	Source discovery.Source
 	// Base serves all hosts that are no Services, and is the pattern of the
-	// connections to the pods, which use no proxy, and where HTTP/2 falls silent
-	// are pinged. Its limits are those for each pod: MaxConnsPerHost, which is none
-	// by default, of connections open and being made, whether or not they are
-	// HTTP/2; MaxIdleConnsPerHost, which is 100; and IdleConnTimeout. Its
-	// DialContext and DialTLSContext, if set, are called with the address of the
-	// pod; a DialTLSContext has to know the TLS server name itself. Changes after
-	// New have no effect on the connections to the pods.
+	// connections to the pods, which use no proxy. Its limits are those for each
+	// pod: MaxConnsPerHost, which is none by default, of connections open and being
+	// made, whether or not they are HTTP/2; MaxIdleConnsPerHost, which is 100; and
+	// IdleConnTimeout. Its TLSHandshakeTimeout, which is 10 seconds if it is 0, is
+	// also how long a server of HTTP/2 may take for its SETTINGS. HTTP/2 pings are
+	// sent if HTTP2.SendPingTimeout is set: servers of gRPC close connections on
+	// which they come more often than every five minutes. Its DialContext and
+	// DialTLSContext, if set, are called with the address of the pod; a
+	// DialTLSContext has to know the TLS server name itself. Changes after New have
+	// no effect on the connections to the pods.
 	//
 	// The default is a clone of http.DefaultTransport that gives a pod two
 	// seconds to accept a connection.
@@ -104,8 +107,13 @@ type Config struct {
 	Traced func(ctx context.Context, t *balancer.Trace)
 	// Probe, if set, says how to probe the pods.
 	Probe *Probe
-	// DrainTimeout is how long requests in flight may go on after their backend
-	// has left the Service, or after Close. The default is 30 seconds.
+	// DrainTimeout is how long requests in flight may go on after their pod began
+	// to terminate or left the Service's endpoints, or after Close. Then they fail
+	// with an error that wraps [ErrDrainTimeout]. The default is 30 seconds. A pod
+	// that is listed as not ready, that a topology hint gives to other clients, or
+	// that this client's subset leaves out, gets no new requests, and those that it
+	// has go on for as long as they take. DNS lists only pods that are ready, so
+	// there one that is not ready is one that has left.
 	DrainTimeout time.Duration
 	// Target, if set, says which requests go to a Service, and to which. The
 	// default is [ServiceTarget], and to ask the source or DNS about names of

@@ -148,7 +148,7 @@ func (l *lane) wire(ctx context.Context) (*wire, error) {
 	if l.key.host != "" {
 		conn, state, err = l.dialTLS(ctx)
 	} else {
-		conn, err = l.owner.dial(ctx, m.dial, "tcp")
+		conn, err = l.owner.dial(ctx, m.dial)
 	}
 	if err != nil {
 		return nil, err

@@ -37,9 +37,10 @@
 // is out of rotation until it answers again. A [Probe] asks pods besides.
 //
 // A request counts as in flight until its response body has been read to the
-// end or closed, and an upgraded connection until it is closed. A pod that leaves
-// the Service finishes what it has in flight, within the DrainTimeout. So close
-// bodies, as net/http asks for anyway.
+// end or closed, and an upgraded connection until it is closed. So close bodies, as
+// net/http asks for anyway. A pod that terminates or leaves the Service finishes
+// what it has in flight, within the DrainTimeout. One that is merely not ready
+// finishes it without that limit, and takes its connections back when it returns.
 //
 // # Connections
 //
@@ -48,6 +49,14 @@
 // Config.Protocols says so, and HTTP/1.1 where a request asks for an upgrade. No
 // proxy is used on the way to pods. The limits of the base transport are those for
 // each pod.
+//
+// Over HTTP/2, no more requests are sent on a connection than the server allows,
+// from the first on. Nothing but requests is sent on a connection, so that no server
+// can take offence; that a pod is gone without a word, TCP finds out within 16 s
+// (by keepalive probes with the default Base, and on Linux by TCP_USER_TIMEOUT on
+// HTTP/2 connections). That a process is frozen TCP cannot tell: a deadline, a [Probe] with a Path
+// or, over HTTP/2, pings (see Config.Base) can. A server's Keep-Alive: timeout=N is
+// heeded: a connection is given up a second before the server would close it.
 //
 // The connections are http.ClientConns, which the package keeps itself. A pod
 // costs little more than its endpoint until something is sent to it, and no

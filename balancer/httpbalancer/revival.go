@@ -120,7 +120,7 @@ func (c *backendConn) revive() bool {
 // reach makes a connection that nobody uses, to see whether that works.
 func (c *backendConn) reach(ctx context.Context, key laneKey) error {
 	if key.host == "" && !c.pool.transport.makers.mayMultiplex(key, c.endpoint) {
-		conn, err := c.dial(ctx, c.pool.transport.makers.dial, "tcp")
+		conn, err := c.dial(ctx, c.pool.transport.makers.dial)
 		if err == nil {
 			conn.Close() // it has told what it was made for
 		}

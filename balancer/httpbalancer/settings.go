@@ -23,10 +23,13 @@ type settings struct {
 	err   error       // why there is none; set before seen is closed
 	http1 atomic.Bool // what came is HTTP/1
 
+	over chan struct{} // closed when reading has ended
+
 	// Owned by the goroutine that reads the connection.
 	head [frameHeader]byte // as much of it as has come
 	got  int64             // bytes
 	done bool
+	last bool // over is closed
 }
 
 // frameHeader is the length of a frame's header, whose first three bytes are the
@@ -43,6 +46,10 @@ func (s *settings) end(err error) {
 
 // came is told what has been read.
 func (s *settings) came(p []byte, err error) {
+	if err != nil && !s.last {
+		s.last = true
+		close(s.over)
+	}
 	if s.done {
 		return
 	}

@@ -203,7 +203,7 @@ func TestALostConnectionWithManyRequestsIsOneEvent(t *testing.T) {
 				c.frame(frameHeaders, 5, stream, []byte{0x88})
 				return true
 			}
-			return n < streams
+			return n < streams/2
 		})
 		if first {
 			abort(conn)
@@ -211,10 +211,12 @@ func TestALostConnectionWithManyRequestsIsOneEvent(t *testing.T) {
 	})
 	other := startWith(t, "quiz-1", nil, h2c())
 	transport := newTransport(t, httpbalancer.Config{Source: serving(pod, other), Protocols: h2c()})
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
 	var load sync.WaitGroup
 	for range 2 * streams {
 		load.Go(func() {
-			resp, err := transport.RoundTrip(post(t, "http://quiz.kiada/", newBody("")))
+			resp, err := transport.RoundTrip(post(t, "http://quiz.kiada/", newBody("")).WithContext(ctx))
 			if err == nil {
 				resp.Body.Close()
 			}

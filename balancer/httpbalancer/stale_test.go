@@ -109,7 +109,7 @@ func TestABodyThatWasReadAndNotSentIsSentElsewhere(t *testing.T) {
 func TestABodyThatWasSentInPartIsNotSentAgain(t *testing.T) {
 	var attempts counted
 	serve := func(conn *net.TCPConn) {
-		if n, _ := conn.Read(make([]byte, 10)); n > 0 { // and it was not just to see whether the pod is there
+		if n, _ := conn.Read(make([]byte, 10)); n > 0 { // and not just an attempt to connect
 			attempts.Add(1)
 		}
 		abort(conn)

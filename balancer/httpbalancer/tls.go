@@ -30,7 +30,7 @@ func (l *lane) dialTLS(ctx context.Context) (net.Conn, *tls.ConnectionState, err
 	m := &l.owner.pool.transport.makers
 	var shaking *tls.Conn
 	if m.dialTLS != nil {
-		c, err := l.owner.dial(ctx, m.dialTLS, "tcp")
+		c, err := l.owner.dial(ctx, m.dialTLS)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -39,7 +39,7 @@ func (l *lane) dialTLS(ctx context.Context) (net.Conn, *tls.ConnectionState, err
 			return c, nil, nil
 		}
 	} else {
-		c, err := l.owner.dial(ctx, m.dial, "tcp")
+		c, err := l.owner.dial(ctx, m.dial)
 		if err != nil {
 			return nil, nil, err
 		}

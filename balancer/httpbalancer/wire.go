@@ -2,8 +2,10 @@ package httpbalancer
 
 import (
 	"crypto/tls"
+	"errors"
 	"net"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -41,7 +43,7 @@ func newWire(c net.Conn, owner *backendConn, state *tls.ConnectionState, over ca
 	w := &wire{Conn: c, owner: owner, raw: innermost(c), tls: state, over: over}
 	w.alive = livenessOf(w.raw)
 	if over.http2 {
-		w.settings = &settings{seen: make(chan struct{})}
+		w.settings = &settings{seen: make(chan struct{}), over: make(chan struct{})}
 		limitSilence(w.raw)
 	}
 	return w
@@ -66,7 +68,26 @@ func innermost(c net.Conn) net.Conn {
 func (w *wire) Write(p []byte) (int, error) {
 	n, err := w.Conn.Write(p)
 	w.written.Add(int64(n))
+	if err != nil && w.settings != nil && (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)) {
+		w.lastWords()
+	}
 	return n, w.because(err)
+}
+
+// lastWordsTime is how long the end of a connection may wait for what the server has
+// said before.
+const lastWordsTime = 100 * time.Millisecond
+
+// lastWords waits until everything that came over an HTTP/2 connection has been
+// read, which a server has ended. Otherwise net/http would end all streams because of
+// the write, and not see the GOAWAY that says which of them were not processed.
+func (w *wire) lastWords() {
+	timer := time.NewTimer(lastWordsTime)
+	defer timer.Stop()
+	select {
+	case <-w.settings.over:
+	case <-timer.C:
+	}
 }
 
 // Read is called by one goroutine, that of net/http which reads the connection.
