@@ -57,6 +57,8 @@ func TestEveryWaitEndsWithTheContext(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 			want := context.DeadlineExceeded
 			if cancelled {
+				cancel()
+				ctx, cancel = context.WithCancel(t.Context())
 				time.AfterFunc(5*time.Millisecond, cancel)
 				want = context.Canceled
 			}

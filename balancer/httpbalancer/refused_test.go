@@ -30,7 +30,7 @@ var refusals = map[string]func(c *h2Conn, stream uint32){
 	"GOAWAY of a code that nobody defined": func(c *h2Conn, _ uint32) { c.goAway(0, 0xabcd) },
 	"GOAWAY, and the connection closed": func(c *h2Conn, _ uint32) {
 		c.goAway(0, 0)
-		c.Close()
+		c.Conn.(*net.TCPConn).CloseWrite()
 	},
 	"two GOAWAYs": func(c *h2Conn, _ uint32) {
 		c.goAway(1<<31-1, 0)
