@@ -100,8 +100,8 @@ func (p *weightedRoundRobin) pick(*attempt) *server {
 	for {
 		i, generation := p.turn%len(p.servers), p.turn/len(p.servers)
 		p.turn++
-		weight := int(p.weights[i])
-		if (weight*generation+i*(strideScale/2))%strideScale >= strideScale-weight {
+		weight := int64(p.weights[i]) // the products go beyond 32 bits
+		if (weight*int64(generation)+int64(i)*(strideScale/2))%strideScale >= strideScale-weight {
 			return p.servers[i]
 		}
 	}

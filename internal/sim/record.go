@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -76,14 +77,14 @@ func (r *record) close(now int64) {
 // measured returns the requests that arrived from the given moment on, and
 // before the given end.
 func (r *record) measured(from, to time.Duration) []sample {
-	i, _ := slices.BinarySearchFunc(r.samples, int64(from), func(s sample, t int64) int { return int(s.at - t) })
-	j, _ := slices.BinarySearchFunc(r.samples, int64(to), func(s sample, t int64) int { return int(s.at - t) })
+	i, _ := slices.BinarySearchFunc(r.samples, int64(from), func(s sample, t int64) int { return cmp.Compare(s.at, t) })
+	j, _ := slices.BinarySearchFunc(r.samples, int64(to), func(s sample, t int64) int { return cmp.Compare(s.at, t) })
 	return r.samples[i:j]
 }
 
 // chosen is measured, for attempts.
 func (r *record) chosen(from, to time.Duration) []choice {
-	i, _ := slices.BinarySearchFunc(r.picks, int64(from), func(c choice, t int64) int { return int(c.at - t) })
-	j, _ := slices.BinarySearchFunc(r.picks, int64(to), func(c choice, t int64) int { return int(c.at - t) })
+	i, _ := slices.BinarySearchFunc(r.picks, int64(from), func(c choice, t int64) int { return cmp.Compare(c.at, t) })
+	j, _ := slices.BinarySearchFunc(r.picks, int64(to), func(c choice, t int64) int { return cmp.Compare(c.at, t) })
 	return r.picks[i:j]
 }
