@@ -149,6 +149,9 @@ func (c *conn) received() int64 { return c.wire.read.Load() }
 
 // roundTrip sends a request over the connection.
 func (c *conn) roundTrip(req *http.Request) (*http.Response, error) {
+	if !c.http2 && !c.used.Load() {
+		req = askKeepAlive(req)
+	}
 	resp, err := c.client.RoundTrip(req)
 	if err != nil {
 		return nil, err

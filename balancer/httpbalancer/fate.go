@@ -132,9 +132,14 @@ func (x *exchange) fate(req *http.Request, body *requestBody, err error) fate {
 	case isRejected(err), x.isRejected():
 		return rejected
 	case hasStreamCode(err, protocolError):
-		// A malformed request would get it, too, but net/http sends none; it also sends
-		// the request again, whatever its method (go.dev/issue/42777).
-		return crowded
+		// One stream too many, most probably: a malformed request would get it, too, but
+		// net/http sends none. That is no promise, though. net/http sends the request
+		// again whatever its method (go.dev/issue/42777), and lighttpd 1.4 resets so what
+		// it is processing when it stops. So what must not be sent twice is not.
+		if isIdempotent(req) {
+			return crowded
+		}
+		return dropped
 	}
 	return x.fateOnWire(err)
 }

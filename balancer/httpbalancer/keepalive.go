@@ -31,6 +31,22 @@ func (c *conn) keepAlive(h http.Header) {
 	c.kept.Store(int64(timeout-min(keepAliveMargin, timeout/2)) + 1)
 }
 
+// askKeepAlive adds "Connection: keep-alive" to the first request on a connection.
+// It is the default of HTTP/1.1, but Apache says only to those who send it when it
+// closes idle connections. The request is the caller's, and is not changed.
+func askKeepAlive(req *http.Request) *http.Request {
+	if req.Close || req.Header["Connection"] != nil {
+		return req
+	}
+	own := req.WithContext(req.Context())
+	own.Header = req.Header.Clone()
+	if own.Header == nil {
+		own.Header = make(http.Header, 1)
+	}
+	own.Header["Connection"] = []string{"keep-alive"}
+	return own
+}
+
 // closing reports whether the server may be about to close the connection.
 func (c *conn) closing() bool {
 	kept := c.kept.Load() - 1
