@@ -208,6 +208,29 @@ func TestStreamsAreNotHeldBackFromANewcomer(t *testing.T) {
 	})
 }
 
+// The first request may be a subscription that says nothing for as long as it lasts.
+func TestANewcomerWhoseFirstRequestIsASilentStreamHasItsShareOfOthers(t *testing.T) {
+	for _, policy := range []string{balancer.Adaptive, balancer.LeastRequest, balancer.Random, balancer.RoundRobin, balancer.Weighted} {
+		config := balancer.Config{Policy: policy, AnsweredLoad: -1} // the stream itself is no load
+		onStage(t, config, 4, func(t *testing.T, s *stage) {
+			s.play(t, time.Second, fast(5*time.Millisecond))
+			old := s.Backends()
+			s.Update(endpoints(0, 5))
+			newcomer := whose(t, s.Balancer, 4)
+			if p, err := s.Pick(balancer.Request{Stream: true, Tried: old}); err != nil || p.Backend() != newcomer {
+				t.Fatalf("the stream is not at it: %v", err)
+			}
+			s.play(t, time.Second, fast(5*time.Millisecond))
+			if got := ofFair(s.play(t, 5*time.Second, fast(5*time.Millisecond))[0], newcomer, 5); got < 0.8 || got > 1.25 {
+				t.Errorf("%s: it has %.2f of its share", policy, got)
+			}
+			if got := state(s.Balancer, newcomer); got != balancer.StateFit {
+				t.Errorf("%s: it is said to be %q", policy, got)
+			}
+		})
+	}
+}
+
 func TestABackendThatComesBackProvesItselfLikeANewcomer(t *testing.T) {
 	for name, comeBack := range map[string]func(t *testing.T, b *balancer.Balancer, be *balancer.Backend){
 		"from an ejection": func(t *testing.T, b *balancer.Balancer, be *balancer.Backend) {
