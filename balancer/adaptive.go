@@ -89,8 +89,7 @@ func (p adaptivePicker) better(r *Request, b *Backend, best candidate, mean floa
 
 // cost is what adaptive compares; mean is the average latency of all backends.
 func (b *Backend) cost(now int64, mean float32) float32 {
-	waiting, hanging := b.queued(now, mean)
-	cost := max(b.expected(now, mean), hanging, minLatency) * (waiting + b.busy(now, mean) + 1)
+	cost := max(b.expected(now, mean), b.hanging(now), minLatency) * (float32(b.pending.count()) + b.busy(now, mean) + 1)
 	if weight := b.weight.Load(); weight != 1 {
 		cost /= float32(weight)
 	}
@@ -101,33 +100,13 @@ func (b *Backend) cost(now int64, mean float32) float32 {
 // had no answer, from which another request is sent to the same backend.
 const secondOpinion = float32(time.Second)
 
-// queued returns the requests that wait for an answer, and the mean age of those of
-// them that were sent since an answer last came, see hanging. The others have been
-// overtaken. As long as they have waited for about as long as others take, they are in
-// a queue and count in full. If they have waited for much longer they take long by
-// themselves, and count less.
-func (b *Backend) queued(now int64, mean float32) (waiting, hanging float32) {
-	all, allAge := b.pending.read(now)
-	if all == 0 {
-		return 0, 0
-	}
-	n, age := b.unanswered(now)
-	if overtaken := all - n; overtaken > 0 {
-		overtakenAge := (all*allAge - n*age) / overtaken
-		return n + overtaken*min(busyTime*max(mean, minLatency)/max(overtakenAge, 1), 1), hangingAge(n, age)
-	}
-	return all, hangingAge(n, age)
-}
-
 // hanging is the mean age of the requests that have been sent since an answer last
 // came: the only sign of a backend that has stopped answering, since latencies are
-// known only of answers.
-func (b *Backend) hanging(now int64) float32 { return hangingAge(b.unanswered(now)) }
-
-// hangingAge is hanging of n requests of that age. One request that is not answered
-// may be one that takes long, such as a long poll. Another one tells, so after a
-// second the backend is given one, after two seconds another one, and so on.
-func hangingAge(n, age float32) float32 {
+// known only of answers. But one request that is not answered may be one that takes
+// long, such as a long poll. Another one tells, so after a second b is given one, after
+// two seconds another one, and so on.
+func (b *Backend) hanging(now int64) float32 {
+	n, age := b.unanswered(now)
 	if n == 0 || n <= maxOpinions && age > secondOpinion*float32(int(1)<<(int(n)-1)) {
 		return 0
 	}

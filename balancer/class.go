@@ -17,8 +17,6 @@ const (
 
 	longAnswer = 8                     // times the mean: a class with longer answers says nothing of others
 	longMargin = 20 * time.Millisecond // and that much on top
-
-	unansweredTime = time.Second // without any answer: a class that takes long
 )
 
 var classSeed = maphash.MakeSeed()
@@ -38,7 +36,6 @@ type classes [maxClasses]classMean
 type classMean struct {
 	class atomic.Uint64
 	mean  estimate
-	since atomic.Int64 // when it was first asked for
 }
 
 // find returns the place of a class, which is not 0.
@@ -53,22 +50,12 @@ func (t *classes) find(class uint64) *classMean {
 	return &t[home%maxClasses]
 }
 
-// isLong reports whether requests of a class take so long that they say nothing of a
-// backend for others: their answers do, or it has been asked for more than a second
-// ago and none has come.
+// isLong reports whether requests of a class say nothing of a backend for others:
+// their answers take many times the mean, or none has come yet.
 func (b *Balancer) isLong(class uint64, now int64) bool {
-	slot := b.classTable().find(class)
-	own, _ := slot.mean.read(now)
+	own, _ := b.classTable().find(class).mean.read(now)
 	mean, _ := b.mean.read(now)
-	switch {
-	case own > 0:
-		return mean > 0 && own > longAnswer*mean+float32(longMargin)
-	case slot.since.Load() == 0:
-		slot.since.Store(now)
-		return false
-	default:
-		return now-slot.since.Load() > int64(unansweredTime)
-	}
+	return own == 0 || mean > 0 && own > longAnswer*mean+float32(longMargin)
 }
 
 func (b *Balancer) classTable() *classes {

@@ -74,9 +74,6 @@ func (b *Balancer) isUnusual(be *Backend, now int64) bool {
 // reconsiderPeriod is the shortest time between two looks at all backends.
 const reconsiderPeriod = 100 * time.Millisecond
 
-// penalized is how many times the mean an estimate is that holds a failure.
-const penalized = 4
-
 // reconsiderLocked takes back what the estimates of backends hold of failures that
 // have turned out to be nothing unusual: the first one to fail was alone with it.
 func (b *Balancer) reconsiderLocked(now int64) {
@@ -86,7 +83,7 @@ func (b *Balancer) reconsiderLocked(now int64) {
 	b.reconsidered = now
 	mean, _ := b.mean.read(now)
 	for _, other := range b.ordered {
-		if average, _ := other.estimate.read(now); average < penalized*mean || !other.is(failing) || other.is(ejected) {
+		if average, _ := other.estimate.read(now); average <= mean || !other.is(failing) || other.is(ejected) {
 			continue
 		}
 		own := other.record.Conduct(now)
@@ -103,7 +100,9 @@ func (b *Balancer) restOfLocked(own health.Conduct, now int64) health.Rest {
 		b.rest = health.Rest{}
 		for _, other := range b.ordered {
 			if !other.is(ejected | unreachable | sick | left) {
-				b.rest.Add(other.record.Conduct(now))
+				c := other.record.Conduct(now)
+				c.Fresh = c.Fresh || other.is(joining)
+				b.rest.Add(c)
 			}
 		}
 	}

@@ -12,8 +12,8 @@ type Request struct {
 	// the gRPC method. 0 is not known.
 	Class uint64
 	// Stream says that the request is a stream. That it has no answer for a while is
-	// no sign of trouble then. Requests of a class that is known to take long, such as
-	// long polls, count as streams, too.
+	// no sign of trouble then. Requests of a class that takes long, such as long polls,
+	// count as streams, too, and so do those of a class that has not been answered yet.
 	Stream bool
 	// Tried are the backends that earlier attempts of the same request used.
 	// They are passed over.

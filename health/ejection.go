@@ -114,13 +114,14 @@ func (r *Record) advance(now int64) {
 	}
 }
 
-// Conduct returns what the record holds. It is all zero for a clean record.
+// Conduct returns what the record holds.
 func (r *Record) Conduct(now int64) (c Conduct) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c.Fresh = r.readmitted > 0 && now-r.readmitted < buckets*int64(bucketTime)
 	if !r.suspect.Load() {
 		return c
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.advance(now)
 	c.Row = r.consecutive
 	c.Good, c.Bad = r.sum()

@@ -10,6 +10,7 @@ type Conduct struct {
 	Late                  int // of the row, those that ran out of time
 	Good, Bad             uint32
 	RecentGood, RecentBad uint32
+	Fresh                 bool // it came back a moment ago, so there is little in its record
 }
 
 // Works reports whether the backend does some of its work: a quarter of its requests
@@ -21,7 +22,7 @@ func (c Conduct) Works() bool { return 3*c.Good >= c.Bad || c.Row > 0 && 2*c.Lat
 // judged beside them, because a failure that all share (a broken route, a database
 // that is slow, a caller with little patience) is not the fault of one, and to eject
 // some would only add to the load of the others. gRFC A50 and Envoy's success-rate
-// ejection compare in the same way, by standard deviations.
+// ejection compare in a similar way, by standard deviations.
 type Rest struct {
 	clean    int // backends without a failure
 	mixed    int // backends with some
@@ -36,6 +37,7 @@ func (r *Rest) Add(c Conduct) {
 	switch {
 	case c.Row >= maxConsecutive:
 		r.suspects++
+	case c.Bad == 0 && c.Fresh: // nothing is known of it
 	case c.Bad == 0:
 		r.clean++
 	default:
@@ -52,6 +54,7 @@ func (r *Rest) Remove(c Conduct) {
 	switch {
 	case c.Row >= maxConsecutive:
 		r.suspects = max(r.suspects-1, 0)
+	case c.Bad == 0 && c.Fresh:
 	case c.Bad == 0:
 		r.clean = max(r.clean-1, 0)
 	default:
@@ -69,10 +72,6 @@ const (
 	luck = 1e-6
 	// priorFailures is what is assumed of others that are not heard of.
 	priorFailures = 0.02
-	// deviations is by how many standard deviations the share of failures of a
-	// backend has to differ from that of the others. One in 30,000 differs by as much
-	// by chance.
-	deviations = 4
 )
 
 // Worse reports whether a backend with this conduct does worse than the rest, for
@@ -87,16 +86,29 @@ func (r *Rest) Worse(cause Cause, own Conduct) bool {
 	case Consecutive:
 		return r.byChance(own) < luck
 	case SuccessRate:
-		m1, k1 := float64(own.Good+own.Bad), float64(own.Bad)
-		m2, k2 := r.good+r.bad+float64(r.clean)*m1, r.bad
-		if m2 == 0 || k1*m2 <= k2*m1 {
-			return m2 == 0
-		}
-		pooled := (k1 + k2) / (m1 + m2)
-		return k1/m1-k2/m2 > deviations*math.Sqrt(pooled*(1-pooled)*(1/m1+1/m2))
+		n := own.Good + own.Bad
+		others := r.good + r.bad + float64(r.clean)*float64(n)
+		// The window began with a failure, which is no chance.
+		return atLeast(own.Bad-1, n-1, (r.bad+1)/(others+10)) < luck
 	default:
 		return false
 	}
+}
+
+// atLeast returns how likely k failures or more of n requests are, of which each fails
+// with the given probability.
+func atLeast(k, n uint32, p float64) float64 {
+	if float64(k) <= float64(n)*p {
+		return 1
+	}
+	lgamma := func(x uint32) float64 { v, _ := math.Lgamma(float64(x) + 1); return v }
+	term := math.Exp(lgamma(n) - lgamma(k) - lgamma(n-k) + float64(k)*math.Log(p) + float64(n-k)*math.Log1p(-p))
+	sum := term
+	for i := k; i < n && term > sum*1e-6; i++ {
+		term *= float64(n-i) / float64(i+1) * p / (1 - p)
+		sum += term
+	}
+	return sum
 }
 
 // byChance returns how likely the row of failures is at a backend that is like the
