@@ -30,8 +30,8 @@ const (
 
 	overloadFrom, overloadTo = 2, 4 // pods
 	overload                 = 1.5  // of what the first ones can do
-	overloadCalm             = 6 * time.Second
-	overloadAfter            = 20 * time.Second
+	overloadCalm             = 5 * time.Second
+	overloadAfter            = 12 * time.Second
 )
 
 // ordinaryWays are the columns: sidestep's, then its peers. A ClusterIP is tried
@@ -48,153 +48,186 @@ var ordinaryWays = []way{
 var ordinaryReport = &report{
 	caption: fmt.Sprintf(`Nothing is broken: each way has pods of its own, of %d workers that take %v for a request, exponentially distributed, and one
 client, which has a silent stream open throughout. The rollouts: %d pods, %.0f %% of what they can do, maxSurge 1, compared with the %v
-before, two ways at the same time. The scale-ups: %g times what %d pods can do, %v before there are %d, all ways at the same time; they
-are watched until %v after. The best peer is the better one of the last two columns.`,
+before. The scale-ups: %g times what %d pods can do, for %v and until there are %d, and for %v after. Two ways at the same
+time. The best peer is the better one of the last two columns.`,
 		podWorkers, podDemand, rolloutPods, 100*rolloutLoad, rolloutCalm, overload, overloadFrom, overloadCalm, overloadTo, overloadAfter),
 	columns: ordinaryWays,
 }
 
-// rolloutTogether says which ways have their rollouts at the same time.
-var rolloutTogether = [][]int{{0, 4}, {1, 5}, {2, 3}}
+// together says which ways are tried at the same time: two, for which a machine
+// of two processors suffices, one after the other.
+var together = [][]int{{0, 4}, {1, 5}, {2, 3}}
 
 func TestOrdinaryLifeUnderLoad(t *testing.T) {
 	c := needCluster(t)
 	c.scale(t, 0)
 	t.Cleanup(func() { c.scale(t, 3) })
-	t.Run("rollout", func(t *testing.T) { rolloutUnderLoad(t, c) })
-	t.Run("scale-up", func(t *testing.T) { scaleUpOverloaded(t, c) })
+	names := c.capable(t, len(together[0]), rolloutPods)
+	t.Run("rollout", func(t *testing.T) { rolloutUnderLoad(t, c, names) })
+	c.scaleCapable(t, names, overloadFrom)
+	t.Run("scale-up", func(t *testing.T) { scaleUpOverloaded(t, c, names) })
 }
 
-// A restart is the rollout of one way's pods.
-type restart struct {
+// startTogether starts the clients of some ways, each at its own Service.
+func startTogether(t *testing.T, c *cluster, columns []int, names []string, share float64, pods int) (*load, []way) {
+	t.Helper()
+	of := make([]way, len(columns))
+	for i, column := range columns {
+		of[i] = ordinaryWays[column].in(names[i])
+	}
+	return startLoadAt(t, c, int(math.Round(share*float64(pods*podRate))), of...), of
+}
+
+// An episode is what one way went through.
+type episode struct {
 	began, ended time.Time
 	result       *result.Result
 }
 
-func rolloutUnderLoad(t *testing.T, c *cluster) {
-	restarts := make([]restart, len(ordinaryWays))
-	names := c.capable(t, len(rolloutTogether[0]), rolloutPods)
-	for _, together := range rolloutTogether {
-		of := make([]way, len(together))
-		for i, column := range together {
-			of[i] = ordinaryWays[column].in(names[i])
-		}
-		load := startLoadAt(t, c, int(math.Round(rolloutLoad*rolloutPods*float64(podRate))), of...)
+func rolloutUnderLoad(t *testing.T, c *cluster, names []string) {
+	episodes := make([]episode, len(ordinaryWays))
+	for _, columns := range together {
+		load, of := startTogether(t, c, columns, names, rolloutLoad, rolloutPods)
 		time.Sleep(rolloutCalm)
 		var rollouts sync.WaitGroup
-		for i, column := range together {
+		for i, column := range columns {
 			rollouts.Go(func() {
-				restarts[column].began = time.Now()
+				episodes[column].began = time.Now()
 				c.tryAll(t, []string{"rollout", "restart", "deployment/" + names[i]}, rolledOut(names[i]))
-				restarts[column].ended = time.Now().Add(2 * time.Second) // the last of the old pods has yet to leave
+				episodes[column].ended = time.Now().Add(2 * time.Second) // the last of the old pods has yet to leave
 			})
 		}
 		rollouts.Wait()
 		time.Sleep(3 * time.Second)
 		results := load.stop(t)
 		explain(t, of, results)
-		for i, column := range together {
-			restarts[column].result = results[i]
+		for i, column := range columns {
+			episodes[column].result = results[i]
 		}
 	}
-	showRollout(t, restarts)
+	showRollout(t, episodes)
 }
 
-// showRollout adds the rows of the rollouts.
-func showRollout(t *testing.T, restarts []restart) {
+// addEpisodes adds a row.
+func addEpisodes(t *testing.T, scene, target string, episodes []episode, f func(episode) measure) {
 	t.Helper()
-	row := func(scene, target string, f func(w way, rs restart) measure) {
-		t.Helper()
-		measures := make([]measure, len(restarts))
-		for i, w := range ordinaryWays {
-			measures[i] = f(w, restarts[i])
-		}
-		ordinaryReport.add(t, scene, target, ordinaryWays, measures)
+	measures := make([]measure, len(episodes))
+	for i, e := range episodes {
+		measures[i] = f(e)
 	}
-	before := func(rs restart) result.Latency {
-		return rs.result.LatencyBetween(rs.began.Add(-rolloutCalm), rs.began)
-	}
-	during := func(rs restart) result.Latency { return rs.result.LatencyBetween(rs.began, rs.ended) }
-	times := func(rs restart) float64 { return during(rs).P99 / max(before(rs).P99, 0.001) }
+	ordinaryReport.add(t, scene, target, ordinaryWays, measures)
+}
+
+// before and during are the latencies of a rollout, and times is how many times
+// as large its p99 is.
+func (e episode) before() result.Latency {
+	return e.result.LatencyBetween(e.began.Add(-rolloutCalm), e.began)
+}
+
+func (e episode) during() result.Latency { return e.result.LatencyBetween(e.began, e.ended) }
+
+func (e episode) times() float64 { return e.during().P99 / max(e.before().P99, 0.001) }
+
+// showRollout adds the rows of the rollouts.
+func showRollout(t *testing.T, episodes []episode) {
+	t.Helper()
+	const scene = "rollout at 70 %: "
 	best := math.Inf(1) // of the peers
 	for i, w := range ordinaryWays {
 		if !w.sidestep() {
-			best = min(best, times(restarts[i]))
+			best = min(best, episodes[i].times())
 		}
 	}
-	row("rollout at 70 %: p50, p99, p99.9 before, ms", "", func(_ way, rs restart) measure {
-		return measure{text: percentiles(before(rs))}
+	addEpisodes(t, scene+"p50, p99, p99.9 before, ms", "", episodes, func(e episode) measure {
+		return measure{text: percentiles(e.before())}
 	})
-	row("rollout at 70 %: the same in the rollout", fmt.Sprintf("p99 <= 1.2x, best peer %.2fx", best), func(_ way, rs restart) measure {
-		text := fmt.Sprintf("%s, %.2fx", percentiles(during(rs)), times(rs))
-		return measure{value: times(rs), text: text, wanted: min(1.2, best), fatal: 2 * max(1.2, best), judged: true}
+	target := fmt.Sprintf("p99 <= 1.2x, best peer %.2fx", best)
+	addEpisodes(t, scene+"the same in the rollout", target, episodes, func(e episode) measure {
+		text := fmt.Sprintf("%s, %.2fx", percentiles(e.during()), e.times())
+		return measure{value: e.times(), text: text, wanted: min(1.2, best), fatal: 2 * max(1.2, best), judged: true}
 	})
-	row("rollout at 70 %: failed", "0", func(_ way, rs restart) measure {
-		pods, failed := rs.result.Between(rs.began, rs.ended)
+	addEpisodes(t, scene+"failed", "0", episodes, func(e episode) measure {
+		pods, failed := e.result.Between(e.began, e.ended)
 		all := sum(pods) + failed
 		m := none(failed, fmt.Sprintf(" of %d", all))
 		m.fatal = 0.001 * float64(all)
 		return m
 	})
-	row("rollout at 70 %: its length; subscriptions opened", "", func(_ way, rs restart) measure {
-		return measure{text: fmt.Sprintf("%.0f s; %d", rs.ended.Sub(rs.began).Seconds(), rs.result.Subscriptions)}
+	addEpisodes(t, scene+"its length; subscriptions opened", "", episodes, func(e episode) measure {
+		return measure{text: fmt.Sprintf("%.0f s; %d", e.ended.Sub(e.began).Seconds(), e.result.Subscriptions)}
 	})
 }
 
-func scaleUpOverloaded(t *testing.T, c *cluster) {
-	names := c.capable(t, len(ordinaryWays), overloadFrom)
-	of := make([]way, len(ordinaryWays))
-	for i, w := range ordinaryWays {
-		of[i] = w.in(names[i])
+func scaleUpOverloaded(t *testing.T, c *cluster, names []string) {
+	episodes := make([]episode, len(ordinaryWays))
+	slices := watchSlices(t, c)
+	for round, columns := range together {
+		if round > 0 {
+			c.scaleCapable(t, names, overloadFrom)
+		}
+		load, of := startTogether(t, c, columns, names, overload, overloadFrom)
+		time.Sleep(overloadCalm)
+		scaled := time.Now()
+		c.scaleCapable(t, names, overloadTo)
+		for i, column := range columns {
+			began := slices.when(t, "all pods ready", names[i], scaled, func(endpoints map[string]endpoint) bool {
+				return usable(endpoints) == overloadTo
+			})
+			episodes[column].began, episodes[column].ended = began, began.Add(overloadAfter)
+			t.Logf("%s: %d pods were ready after %.1f s", of[i].title, overloadTo, began.Sub(scaled).Seconds())
+		}
+		for _, column := range columns {
+			time.Sleep(time.Until(episodes[column].ended.Add(2 * time.Second))) // a request takes no longer
+		}
+		results := load.stop(t)
+		explain(t, of, results)
+		for i, column := range columns {
+			episodes[column].result = results[i]
+		}
 	}
-	load := startLoadAt(t, c, int(math.Round(overload*overloadFrom*float64(podRate))), of...)
-	time.Sleep(overloadCalm)
-	began := time.Now()
-	scale := []string{"scale", fmt.Sprintf("--replicas=%d", overloadTo)}
-	for _, name := range names {
-		scale = append(scale, "deployment/"+name)
+	showScaleUp(t, episodes)
+}
+
+func usable(endpoints map[string]endpoint) int {
+	n := 0
+	for _, e := range endpoints {
+		if e.usable() {
+			n++
+		}
 	}
-	c.must(t, "", scale...)
-	for _, name := range names {
-		c.must(t, "", rolledOut(name)...)
-	}
-	ready := time.Now()
-	time.Sleep(time.Until(began.Add(overloadAfter)))
-	ended := time.Now()
-	results := load.stop(t)
-	explain(t, of, results)
-	t.Logf("the pods were ready after %.1f s", ready.Sub(began).Seconds())
-	showScaleUp(t, results, began, ended)
+	return n
 }
 
 // showScaleUp adds the rows of the scale-ups.
-func showScaleUp(t *testing.T, results []*result.Result, began, ended time.Time) {
+func showScaleUp(t *testing.T, episodes []episode) {
 	t.Helper()
-	share := func(r *result.Result) float64 { return failedShare(r, began, ended) }
+	const scene = "2 pods to 4 at 1.5 times what 2 can do: "
 	bestShare, bestTime := math.Inf(1), time.Duration(math.MaxInt64)
 	for i, w := range ordinaryWays {
-		if !w.sidestep() {
-			bestShare = min(bestShare, share(results[i]))
-			bestTime = min(bestTime, recovery(results[i], began, ended))
+		if e := episodes[i]; !w.sidestep() {
+			bestShare, bestTime = min(bestShare, e.failedShare()), min(bestTime, e.recovery())
 		}
 	}
-	const scene = "2 pods to 4 at 1.5 times what 2 can do: "
-	ordinaryReport.add(t, scene+"failed before", "", ordinaryWays, each(ordinaryWays, results, func(_ way, r *result.Result) measure {
-		return measure{text: fmt.Sprintf("%.1f %%", 100*failedShare(r, began.Add(-overloadCalm), began))}
-	}))
-	ordinaryReport.add(t, scene+"failed after", "<= best peer", ordinaryWays, each(ordinaryWays, results, func(_ way, r *result.Result) measure {
-		return measure{value: share(r), text: fmt.Sprintf("%.1f %%", 100*share(r)), wanted: bestShare, fatal: 2*bestShare + 0.05, judged: true}
-	}))
-	ordinaryReport.add(t, scene+"time until under 1 %", "<= best peer", ordinaryWays, each(ordinaryWays, results, func(_ way, r *result.Result) measure {
-		m := within(recovery(r, began, ended), bestTime)
-		if m.fatal = 2*bestTime.Seconds() + 3; m.value >= ended.Sub(began).Seconds() {
+	addEpisodes(t, scene+"failed before", "", episodes, func(e episode) measure {
+		return measure{text: fmt.Sprintf("%.1f %%", 100*failedShare(e.result, e.began.Add(-overloadCalm), e.began))}
+	})
+	addEpisodes(t, scene+"failed once 4 were ready", "<= best peer", episodes, func(e episode) measure {
+		share := e.failedShare()
+		return measure{value: share, text: fmt.Sprintf("%.2f %%", 100*share), wanted: bestShare, fatal: 2*bestShare + 0.05, judged: true}
+	})
+	addEpisodes(t, scene+"time until under 1 %", "<= best peer", episodes, func(e episode) measure {
+		m := within(e.recovery(), bestTime)
+		if m.fatal = 2*bestTime.Seconds() + 3; e.recovery() >= overloadAfter {
 			m.text = "not by the end"
 		}
 		return m
-	}))
-	ordinaryReport.add(t, scene+"p50, p99, p99.9 in the last 5 s, ms", "", ordinaryWays, each(ordinaryWays, results, func(_ way, r *result.Result) measure {
-		return measure{text: percentiles(r.LatencyBetween(ended.Add(-5*time.Second), ended))}
-	}))
+	})
+	addEpisodes(t, scene+"p50, p99, p99.9 in the last 5 s, ms", "", episodes, func(e episode) measure {
+		return measure{text: percentiles(e.result.LatencyBetween(e.ended.Add(-5*time.Second), e.ended))}
+	})
+	addEpisodes(t, scene+"subscriptions opened", "", episodes, func(e episode) measure {
+		return measure{text: fmt.Sprint(e.result.Subscriptions)}
+	})
 }
 
 // failedShare returns the share of the requests sent between two times that
@@ -204,20 +237,22 @@ func failedShare(r *result.Result, from, to time.Time) float64 {
 	return float64(failed) / float64(max(sum(pods)+failed, 1))
 }
 
-// recovery returns the time from began until the end of the last second in which
-// 1 % of the requests failed. What was sent in the last 2 s may not have ended.
-func recovery(r *result.Result, began, ended time.Time) time.Duration {
+func (e episode) failedShare() float64 { return failedShare(e.result, e.began, e.ended) }
+
+// recovery returns the time until the end of the last second in which 1 % of the
+// requests failed.
+func (e episode) recovery() time.Duration {
 	var last time.Duration
-	for at := began; at.Before(ended); at = at.Add(result.Resolution) {
-		if to := at.Add(time.Second); failedShare(r, at, to) >= 0.01 {
-			last = to.Sub(began)
+	for at := e.began; at.Before(e.ended); at = at.Add(result.Resolution) {
+		if to := at.Add(time.Second); failedShare(e.result, at, to) >= 0.01 {
+			last = min(to.Sub(e.began), e.ended.Sub(e.began))
 		}
 	}
 	return last
 }
 
 // capable makes Services and Deployments of the server with a known capacity, and
-// returns their names when so many pods of each are ready, and no other is left.
+// returns their names when so many pods of each are ready.
 func (c *cluster) capable(t *testing.T, deployments, pods int) []string {
 	t.Helper()
 	var names []string
@@ -247,8 +282,16 @@ func (c *cluster) capable(t *testing.T, deployments, pods int) []string {
 	return names
 }
 
-// capableDeployment is the Deployment of the server with other arguments, without
-// a wait for readiness that would be longer than a rollout of quiz has.
+// scaleCapable returns when so many pods of each Deployment are ready.
+func (c *cluster) scaleCapable(t *testing.T, names []string, pods int) {
+	t.Helper()
+	c.must(t, "", append([]string{"scale", "--replicas=" + fmt.Sprint(pods), "deployment"}, names...)...)
+	for _, name := range names {
+		c.must(t, "", rolledOut(name)...)
+	}
+}
+
+// capableDeployment is that of the server with other arguments.
 func (c *cluster) capableDeployment(t *testing.T, name string, pods int) any {
 	t.Helper()
 	var deployment struct {
