@@ -50,8 +50,8 @@ func main() {
 	flag.BoolVar(&o.knobs.Ready, "ready", true, "whether the server is ready")
 	flag.DurationVar(&o.knobs.Delay, "delay", 0, "how long each request takes")
 	flag.Float64Var(&o.knobs.Fail, "fail", 0, "the share of requests that fail, 0 to 1")
-	flag.IntVar(&o.workers, "workers", 0, "how many requests are worked on at a time; 0: all")
-	flag.BoolVar(&o.exponential, "exponential", false, "vary the time of each request: exponentially distributed, with -delay as the mean")
+	flag.IntVar(&o.capacity.workers, "workers", 0, "how many requests are worked on at a time; 0: all")
+	flag.BoolVar(&o.capacity.exponential, "exponential", false, "vary the time of each request: exponentially distributed, with -delay as the mean")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
@@ -67,7 +67,7 @@ type options struct {
 	tls                     string
 	maxAge, drain           time.Duration
 	knobs                   knobs
-	capacity
+	capacity                capacity
 }
 
 // run serves until ctx ends, then stops gracefully.
