@@ -8,6 +8,12 @@
 //	GET  /knobs        the knobs as they are, as JSON
 //	POST /knobs?ready=false&delay=50ms&fail=0.1&die=5s
 //	                   sets those that are given
+//	GET  /subscription a response that goes on, silent after its first line, until
+//	                   the client leaves or the server stops; gRPC clients have the
+//	                   method Watch of gRPC's health service for the same
+//
+// With -workers the pod has a known capacity: it works on so many requests at a
+// time, each for as long as the knob delay says, and the others wait.
 //
 // HTTP is HTTP/1.1 and, for clients that begin with it, HTTP/2 without TLS; with
 // -https it is served with TLS, too. With -grpc-aged there is a second port of
@@ -44,6 +50,8 @@ func main() {
 	flag.BoolVar(&o.knobs.Ready, "ready", true, "whether the server is ready")
 	flag.DurationVar(&o.knobs.Delay, "delay", 0, "how long each request takes")
 	flag.Float64Var(&o.knobs.Fail, "fail", 0, "the share of requests that fail, 0 to 1")
+	flag.IntVar(&o.capacity.workers, "workers", 0, "how many requests are worked on at a time; 0: all")
+	flag.BoolVar(&o.capacity.exponential, "exponential", false, "vary the time of each request: exponentially distributed, with -delay as the mean")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
@@ -59,6 +67,7 @@ type options struct {
 	tls                     string
 	maxAge, drain           time.Duration
 	knobs                   knobs
+	capacity                capacity
 }
 
 // run serves until ctx ends, then stops gracefully.
@@ -66,11 +75,15 @@ func run(ctx context.Context, o options) error {
 	if err := o.knobs.validate(); err != nil {
 		return err
 	}
+	if err := o.capacity.validate(); err != nil {
+		return err
+	}
 	listeners, err := o.listen()
 	if err != nil {
 		return err
 	}
 	s := newServer(podName(), o.knobs, o.maxAge)
+	s.work = o.capacity.work()
 	served := s.serve(listeners)
 	log.Printf("pod %s serves HTTP on %s and gRPC on %s", s.pod, listeners.http.Addr(), listeners.grpc.Addr())
 	select {

@@ -28,6 +28,9 @@ type server struct {
 	grpc   *grpc.Server
 	aged   *grpc.Server // ends connections of some age
 	health *health.Server
+	work   func(context.Context, time.Duration) error // set before the first request
+
+	stopped chan struct{} // closed when the stop begins
 
 	mu       sync.Mutex
 	knobs    knobs       // guarded by mu
@@ -37,7 +40,7 @@ type server struct {
 
 func newServer(pod string, k knobs, maxAge time.Duration) *server {
 	s := &server{
-		pod: pod, knobs: k, health: health.NewServer(),
+		pod: pod, knobs: k, health: health.NewServer(), work: capacity{}.work(), stopped: make(chan struct{}),
 		grpc: grpc.NewServer(),
 		aged: grpc.NewServer(grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: maxAge})),
 	}
@@ -50,6 +53,7 @@ func newServer(pod string, k knobs, maxAge time.Duration) *server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /questions", s.serveQuestion)
 	mux.HandleFunc("POST /questions", s.serveQuestion)
+	mux.HandleFunc("GET /subscription", s.serveSubscription)
 	mux.HandleFunc("GET /readyz", s.serveReady)
 	mux.HandleFunc("GET /knobs", s.serveKnobs)
 	mux.HandleFunc("POST /knobs", s.serveKnobs)
@@ -89,11 +93,14 @@ func (s *server) serve(l listeners) <-chan error {
 }
 
 // stop ends the server as a good citizen does: it is no longer ready, accepts
-// no connection, tells its clients to leave, and waits for the requests in
-// flight, but not longer than limit.
+// no connection, tells its clients to leave, ends subscriptions, and waits for
+// the requests in flight, but not longer than limit.
 func (s *server) stop(limit time.Duration) {
 	s.mu.Lock()
-	s.stopping = true
+	if !s.stopping {
+		s.stopping = true
+		close(s.stopped)
+	}
 	s.mu.Unlock()
 	s.health.Shutdown()
 
@@ -129,12 +136,8 @@ func (s *server) Question(ctx context.Context) (quiz.Answer, error) {
 	delay, fail := s.knobs.Delay, s.knobs.Fail
 	s.mu.Unlock()
 	answer := quiz.Answer{Pod: s.pod}
-	if delay > 0 {
-		select {
-		case <-time.After(delay):
-		case <-ctx.Done():
-			return answer, status.FromContextError(ctx.Err()).Err()
-		}
+	if err := s.work(ctx, delay); err != nil {
+		return answer, status.FromContextError(err).Err()
 	}
 	if rand.Float64() < fail {
 		return answer, status.Error(codes.Unavailable, "pod "+s.pod+" fails as its knob says")
@@ -154,6 +157,18 @@ func (s *server) serveQuestion(w http.ResponseWriter, r *http.Request) {
 		code = http.StatusServiceUnavailable
 	}
 	reply(w, code, answer)
+}
+
+// serveSubscription answers with the pod, and then says nothing more.
+func (s *server) serveSubscription(w http.ResponseWriter, r *http.Request) {
+	reply(w, http.StatusOK, quiz.Answer{Pod: s.pod})
+	if err := http.NewResponseController(w).Flush(); err != nil {
+		return // the client has gone
+	}
+	select {
+	case <-s.stopped:
+	case <-r.Context().Done():
+	}
 }
 
 func (s *server) serveReady(w http.ResponseWriter, _ *http.Request) {

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -217,4 +218,48 @@ func TestDeathComesWhenAnnouncedAndWithoutAWord(t *testing.T) {
 	if _, _, err := p.request("GET", "/readyz"); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("after its death: %v", err)
 	}
+}
+
+func TestWorkersBoundWhatIsWorkedOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		work := capacity{workers: 2}.work()
+		start := time.Now()
+		var working sync.WaitGroup
+		for range 6 {
+			working.Go(func() {
+				if err := work(t.Context(), time.Second); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait()
+		impatient, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer cancel()
+		if err := work(impatient, 0); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a request that waits for a worker until its deadline: %v", err)
+		}
+		working.Wait()
+		if took := time.Since(start); took != 3*time.Second {
+			t.Errorf("2 workers took %v for 6 requests of 1 s", took)
+		}
+	})
+}
+
+func TestSubscriptionLastsUntilTheServerStops(t *testing.T) {
+	p := startPod(t, knobs{Ready: true})
+	response, err := p.http.Get(p.url + "/subscription")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	var answer quiz.Answer
+	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil || answer.Pod != "quiz-0" {
+		t.Fatalf("%+v, %v", answer, err)
+	}
+	var stopped sync.WaitGroup
+	stopped.Go(func() { p.stop(time.Minute) }) // which waits for what is in flight
+	if _, err := io.Copy(io.Discard, response.Body); err != nil {
+		t.Errorf("the subscription ended with %v", err)
+	}
+	stopped.Wait()
 }

@@ -26,6 +26,7 @@ type way struct {
 	method        string // of HTTP; GET if there is none
 	program       string // what asks; client if there is none
 	sidecar       bool   // whether there is a proxy beside the client
+	subscribe     bool   // whether the client holds a stream open beside its requests
 }
 
 // ways are the columns of the first table. The first four are sidestep's.
@@ -67,7 +68,7 @@ func (w way) arguments(rate int) []string {
 	if strings.Contains(target, "%s") {
 		target = fmt.Sprintf(target, w.service)
 	}
-	arguments := []string{"-target=" + target, fmt.Sprintf("-rate=%d", rate), "-length=10m", "-listen=:8081", "-latencies"}
+	arguments := []string{"-target=" + target, fmt.Sprintf("-rate=%d", rate), "-length=10m", "-listen=:8081", "-latencies", fmt.Sprintf("-subscribe=%t", w.subscribe)}
 	if w.program != "" { // it knows one way only
 		return arguments
 	}

@@ -38,7 +38,7 @@ var (
 a scene begins: gRPC's dns resolver, which asks no more often than every 30 s, may not yet ask again.`, rate, manifests, warmUp),
 		columns: ways,
 	}
-	theReports = []*report{theReport, grpcContest.report, httpContest.report}
+	theReports = []*report{theReport, ordinaryReport, grpcContest.report, httpContest.report}
 )
 
 func TestMain(m *testing.M) {

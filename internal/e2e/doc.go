@@ -3,8 +3,9 @@
 // from clients that are pods themselves, and put the cluster through what a
 // cluster goes through: a scale-up, a rollout, a pod that dies, freezes or
 // falls silent, an API server that is down. What they measure is printed in
-// three tables at the end. The first is about sidestep's sources of endpoints;
-// the others have its peers beside it, for gRPC and for net/http.
+// four tables at the end. The first is about sidestep's sources of endpoints,
+// the second about rollouts and scale-ups of pods that have a lot to do; the
+// others have its peers beside it, for gRPC and for net/http.
 //
 // The environment names the cluster. Without it, the tests are skipped.
 //

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -24,6 +25,7 @@ type Program struct {
 	Timeout   time.Duration
 	Listen    string
 	Latencies bool
+	Subscribe bool
 	// Also is what the server shows besides the result, by pattern.
 	Also map[string]http.Handler
 }
@@ -35,6 +37,7 @@ func (p *Program) AddFlags(flags *flag.FlagSet) {
 	flags.DurationVar(&p.Timeout, "timeout", 2*time.Second, "how long a request may take")
 	flags.StringVar(&p.Listen, "listen", "", "`address` of an HTTP server that gives the result so far at /result; empty: none")
 	flags.BoolVar(&p.Latencies, "latencies", false, "put the latency of every request into the result")
+	flags.BoolVar(&p.Subscribe, "subscribe", false, "hold a stream open beside the requests, on which the pod is silent")
 }
 
 // Run sends requests until the time is up, or until SIGTERM, and writes the
@@ -56,6 +59,13 @@ func (p *Program) Run(way *Way, labels result.Result) error {
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer cancel()
+	if p.Subscribe {
+		streaming, end := context.WithCancel(ctx)
+		var subscription sync.WaitGroup
+		subscription.Go(func() { l.keepSubscribed(streaming) })
+		defer subscription.Wait()
+		defer end()
+	}
 	fmt.Fprintln(os.Stderr, "ready")
 	return report(os.Stdout, l.run(ctx, p.Length))
 }

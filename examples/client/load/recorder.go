@@ -27,6 +27,7 @@ type recorder struct {
 	pods      map[string]result.Pod
 	latencies []time.Duration
 	failures  []result.Failure
+	streams   int             // subscriptions that were opened
 	timeline  []result.Moment // by time since started, without gaps
 }
 
@@ -95,6 +96,12 @@ func (r *recorder) addFailure(o outcome) result.Kind {
 	return kind
 }
 
+func (r *recorder) addSubscription() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.streams++
+}
+
 func (r *recorder) opened() int { return int(r.connections.opened.Load()) }
 
 func (r *recorder) cpuUsed() float64 { return (cpuTime() - r.cpu).Seconds() }
@@ -126,8 +133,9 @@ func (r *recorder) result(ended time.Time) result.Result {
 		Latency:  percentiles(r.latencies),
 		Failures: slices.Clone(r.failures),
 
-		Connections: r.opened(),
-		CPU:         r.cpuUsed(),
+		Connections:   r.opened(),
+		Subscriptions: r.streams,
+		CPU:           r.cpuUsed(),
 	}
 	if length := ended.Sub(r.started); length > 0 {
 		res.Rate = float64(r.requests) / length.Seconds()

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptrace"
+	"strings"
 	"sync/atomic"
 
 	"google.golang.org/grpc"
@@ -19,6 +20,9 @@ import (
 type Way struct {
 	// Ask sends one request and returns the name of the pod that answered.
 	Ask func(ctx context.Context) (pod string, err error)
+	// Subscribe opens a stream on which the pod is silent, calls opened once the
+	// pod has accepted it, and returns when it has ended. It may be nil.
+	Subscribe func(ctx context.Context, opened func()) error
 	// Close ends what it uses.
 	Close func()
 
@@ -38,6 +42,7 @@ func GRPC(target string, options ...grpc.DialOption) (*Way, error) {
 		answer, err := quiz.Ask(ctx, conn)
 		return answer.Pod, err
 	}
+	w.Subscribe = func(ctx context.Context, opened func()) error { return watchHealth(ctx, conn, opened) }
 	w.Close = func() { conn.Close() }
 	return w, nil
 }
@@ -68,6 +73,9 @@ func HTTP(transport http.RoundTripper, method, url string) *Way {
 		}
 		defer response.Body.Close()
 		return podOf(response)
+	}
+	w.Subscribe = func(ctx context.Context, opened func()) error {
+		return subscribe(ctx, client, strings.TrimSuffix(url, "/questions")+"/subscription", opened)
 	}
 	return w
 }

@@ -39,6 +39,9 @@ type Result struct {
 	// Connections is how many the client has opened. Over HTTP those that no
 	// request was sent on do not count.
 	Connections int `json:"connections"`
+	// Subscriptions is how many subscriptions the client has opened, one after the
+	// end of the other, if it was told to hold one.
+	Subscriptions int `json:"subscriptions,omitempty"`
 	// CPU is the processor time that the client has used, in seconds.
 	CPU float64 `json:"cpu"`
 }
