@@ -1,6 +1,10 @@
 package main
 
-import "time"
+import (
+	"time"
+
+	"github.com/sidestep-lb/sidestep/balancer"
+)
 
 // The kinds of requests of the mixed scenarios, by their numbers.
 const (
@@ -97,8 +101,14 @@ func (s *scenario) fair(name string, setup setup) {
 		{most, ofFirstKind(mostShare(setup.from, setup.length, 10*time.Second)), neither},
 		{tail, ofFirstKind(percentile(0.99)), less},
 	}})
-	s.targets = append(s.targets, forOurs(func(contestant) target { return target{column: least, limit: constant(0.8), least: true} })...)
-	s.targets = append(s.targets, forOurs(func(contestant) target { return target{column: most, limit: constant(1.25)} })...)
+	// least_request keeps no time, so a long poll is a request in flight like any other.
+	countsAll := func(k contestant) bool { return k.name == "sidestep "+balancer.LeastRequest }
+	s.targets = append(s.targets, forOurs(func(k contestant) target {
+		return target{column: least, limit: constant(0.8), least: true, aim: countsAll(k)}
+	})...)
+	s.targets = append(s.targets, forOurs(func(k contestant) target {
+		return target{column: most, limit: constant(1.25), aim: countsAll(k)}
+	})...)
 	s.targets = append(s.targets, forOurs(func(contestant) target {
 		return target{column: tail, bound: "1.05 × the best peer", limit: bestPeer(1.05, tail)}
 	})...)
