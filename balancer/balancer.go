@@ -115,6 +115,7 @@ type Balancer struct {
 	publishing sync.Mutex // held while a rotation is made and announced; taken before mu
 	spared     []float32  // which part of its load each level is spared, because it drowns; guarded by publishing
 	calmed     []int      // for how many periods it has not drowned; guarded by publishing
+	weighed    []uint64   // the mean of the next level when more was last spared; guarded by publishing
 	troubled   bool       // the last event of a rotation was that no backend is fit; guarded by publishing
 }
 

@@ -16,6 +16,8 @@ const overProvisioning = 1.4
 // long. Which can only be known of a next level that gets some.
 const (
 	drownsAt    = 1.05                            // times the latency of the next level
+	beginsAt    = 1.6                             // the same, before anything is spared: chance alone makes smaller differences
+	fewSpared   = 0.05                            // as good as nothing
 	drownsFrom  = float32(500 * time.Microsecond) // a smaller difference is no matter
 	exploring   = 1.0 / 64                        // of the requests go to further levels, to know their latency
 	spareGain   = 0.05                            // of the load, for a factor of e in latency or more, in each levelPeriod
@@ -24,8 +26,9 @@ const (
 	returning   = 0.15                            // of what it is spared comes back in each further one
 	maxSpared   = 0.9
 	levelPeriod = 250 * time.Millisecond
-	levelWeight = 1.0 / 32 // of a latency in the mean of a level, at least
-	maxLevels   = 4        // that are told apart by their latency
+	levelWeight = 1.0 / 32         // of a latency in the mean of a level, at least
+	levelFade   = 16 * time.Second // without a latency, in which 63 % of the mean is forgotten
+	maxLevels   = 4                // that are told apart by their latency
 )
 
 // levels divides the usable ones of all backends by priority, and the load
@@ -122,14 +125,23 @@ func (b *Balancer) weighLevels() {
 	changed := false
 	for i := range levels {
 		for len(b.spared) <= i {
-			b.spared, b.calmed = append(b.spared, 0), append(b.calmed, 0)
+			b.spared, b.calmed, b.weighed = append(b.spared, 0), append(b.calmed, 0), append(b.weighed, 0)
 		}
 		step := float32(-spareGain)
 		if i+1 < len(levels) {
 			if here, next := b.latencyOf(levels[i]), b.latencyOf(levels[i+1]); here > 0 && next > 0 {
-				step = spareGain * float32(min(max(math.Log(float64(here/(drownsAt*next+drownsFrom))), -1), 1))
+				at := float32(drownsAt)
+				if b.spared[i] < fewSpared {
+					at = beginsAt
+				}
+				step = spareGain * float32(min(max(math.Log(float64(here/(at*next+drownsFrom))), -1), 1))
 				if b.calmed[i]++; step > 0 {
 					b.calmed[i] = 0
+					if news := b.levelMean(levels[i+1].backends[0]).word.Load(); news == b.weighed[i] {
+						step = 0 // nothing new is known of the next level
+					} else {
+						b.weighed[i] = news
+					}
 				} else if step *= goHome; b.calmed[i] > calmTime {
 					step -= returning * b.spared[i]
 				}
@@ -161,6 +173,11 @@ func (b *Balancer) levelMean(be *Backend) *estimate {
 // observeLevel takes note of a latency, where there are several levels.
 func (b *Balancer) observeLevel(be *Backend, now int64, latency float32) {
 	if mean := b.levelMean(be); len(b.rotation.Load().levels) > 1 && mean.older(now, meanPeriod) {
-		mean.mix(now, latency, levelWeight, 2*estimateTime)
+		if mean.word.Load() == 0 { // one latency alone says little
+			if all, _ := b.mean.read(now); all > 0 {
+				mean.word.Store(packEstimate(all, now))
+			}
+		}
+		mean.mix(now, latency, levelWeight, levelFade)
 	}
 }

@@ -44,13 +44,13 @@ func (m *memory) keep(w *watch) {
 	if len(m.kept) <= maxRemembered {
 		return
 	}
-	oldest := key
+	var oldest *watchKey // of the others
 	for k, r := range m.kept {
-		if r.at.Before(m.kept[oldest].at) {
-			oldest = k
+		if k != key && (oldest == nil || r.at.Before(m.kept[*oldest].at)) {
+			oldest = &k
 		}
 	}
-	delete(m.kept, oldest)
+	delete(m.kept, *oldest)
 }
 
 // recall hands the Snapshot of a target to a watch that begins; the zero value if
@@ -62,6 +62,13 @@ func (m *memory) recall(key watchKey) remembered {
 		return remembered{}
 	}
 	return r
+}
+
+// remembers reports whether a Snapshot is what the watch took over, and not read.
+func (w *watch) remembers(s *Snapshot) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return s == w.past.snapshot
 }
 
 // fallBackLocked makes what is remembered the view, unless there is a newer one, for

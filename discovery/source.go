@@ -61,5 +61,10 @@ func (v View) Stale() bool { return v.Snapshot != nil && v.Err != nil }
 func Resolve(ctx context.Context, source Source, target Target) (*Snapshot, error) {
 	sub := Watch(source, target)
 	defer sub.Close()
-	return sub.First(ctx)
+	snapshot, err := sub.First(ctx)
+	if err == nil && sub.watch.remembers(snapshot) {
+		view, _, _ := sub.watch.state()
+		return nil, view.Err // what was known before is no answer to what there is now
+	}
+	return snapshot, err
 }

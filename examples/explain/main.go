@@ -80,7 +80,7 @@ func namedIn(file hosts.File, text string, target discovery.Target, source disco
 func explain(ctx context.Context, out io.Writer, source discovery.Source, target discovery.Target, at topology.Locality) error {
 	sub := discovery.Watch(source, target)
 	defer sub.Close()
-	snapshot, err := sub.First(ctx)
+	snapshot, err := discovery.Resolve(ctx, source, target)
 	if err != nil {
 		return err
 	}
