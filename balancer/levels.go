@@ -16,7 +16,7 @@ const overProvisioning = 1.4
 // long. Which can only be known of a next level that gets some.
 const (
 	drownsAt    = 1.05                            // times the latency of the next level
-	beginsAt    = 1.6                             // the same, before anything is spared: chance alone makes smaller differences
+	beginsAt    = 1.5                             // the same, before anything is spared: chance alone makes smaller differences
 	fewSpared   = 0.05                            // as good as nothing
 	drownsFrom  = float32(500 * time.Microsecond) // a smaller difference is no matter
 	exploring   = 1.0 / 64                        // of the requests go to further levels, to know their latency

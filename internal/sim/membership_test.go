@@ -101,7 +101,7 @@ func TestOursWithSpillOverStayInTheirZone(t *testing.T) {
 	s := busy(4, 0.2, 20*time.Second)
 	s.zones = zones{clients: 5, servers: 2}
 	r := simulate(thin(s, 0.3), sidestep("round_robin"), 1)
-	if got := atHome(r); got < 95 {
+	if got := atHome(r); got < 92 { // few requests: chance looks like a difference now and then
 		t.Errorf("%.1f %% stay at home", got)
 	}
 	for _, c := range r.picks {
