@@ -73,3 +73,11 @@ func likePeers(factor float64, column string) []target {
 	}
 	return []target{like(balancer.RoundRobin, roundRobinPeer), like(balancer.LeastRequest, leastRequestPeer)}
 }
+
+// aims are targets that it is no failure to miss.
+func aims(targets []target) []target {
+	for i := range targets {
+		targets[i].aim = true
+	}
+	return targets
+}

@@ -31,7 +31,7 @@ func relief() *scenario {
 		targets: append([]target{
 			{column: errors, bound: "the best peer", limit: bestPeer(1, errors)},
 			{column: calmed, limit: constant(14), aim: true}, // the best peer takes 14.9 s
-		}, likePeers(1.05, errors)...),
+		}, aims(likePeers(1.05, errors))...), // least_request ejects pods that are late before it knows that the others are at their limit
 	}
 }
 
