@@ -11,7 +11,7 @@ import "time"
 
 const (
 	maxRetryAfter = 300 * time.Second
-	unsparedTime  = 10 * time.Second // in which none is spared after too many have asked
+	unsparedTime  = 30 * time.Second // in which none is spared after too many have asked
 )
 
 // spare keeps requests from be for as long as its server asked.
