@@ -60,7 +60,7 @@ func (b *Backend) endRamp() {
 // admits reports whether the ramp lets another request go to b.
 func (r *ramp) admits(b *Backend, now int64) bool {
 	limit := int64(r.limit.Load())
-	if b.pending.count() < limit || b.isIdle(now) {
+	if b.pending.count() < limit || b.isIdle(now) || now-r.began > int64(maxRamp) && !b.is(failing) {
 		return true
 	}
 	changed := r.changed.Load()
