@@ -64,7 +64,10 @@ func work(t *testing.T, b *balancer.Balancer, latency func(e *discovery.Endpoint
 					continue
 				}
 				e := p.Backend().Endpoint()
-				<-time.After(latency(e))
+				select {
+				case <-time.After(latency(e)):
+				case <-done:
+				}
 				o := health.Success
 				if e.Pod == fails {
 					o = health.Failure
@@ -96,6 +99,9 @@ func TestThePageIsDrawnInABrowser(t *testing.T) {
 		}
 	}
 	work(t, b, func(e *discovery.Endpoint) time.Duration {
+		if e.Pod == "quiz-4" {
+			return time.Hour // a newcomer that has not answered is joining for as long as Chromium needs
+		}
 		return time.Duration(1+e.Addr.Addr().As4()[3]) * time.Millisecond
 	}, "quiz-3")
 	<-time.After(2 * time.Second) // there is something to see

@@ -262,3 +262,84 @@ func (w withoutServices) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 func (w withoutServices) CloseIdleConnections() {}
+
+// A watch that goes on after a refusal brings what was missed. What was known before
+// must not be told anew first, as if it were true.
+func TestAfterARefusalWhatWasMissedComesWithTheRecovery(t *testing.T) {
+	for name, slices := range map[string]bool{"the slices' watch is back first": true, "the Service's watch is back first": false} {
+		t.Run(name, func(t *testing.T) {
+			server := newServer(t)
+			server.SetService(kubetest.ClusterIPService("kiada", "quiz", kubetest.Ports{"grpc": 80}))
+			setSlice(server, "quiz-a", kubetest.Ready("10.0.0.1", "quiz-0"))
+			received := make(chan string, 100)
+			ctx, stop := context.WithCancel(t.Context())
+			ended := make(chan struct{})
+			target, err := discovery.ParseTarget("k8s:///quiz:grpc")
+			if err != nil {
+				t.Fatal(err)
+			}
+			target.Namespace = "kiada"
+			go func() {
+				defer close(ended)
+				newSource(server).Watch(ctx, target, tellAll(received))
+			}()
+			defer func() { stop(); <-ended }()
+			if got := <-received; got != "10.0.0.1:8080" {
+				t.Fatal(got)
+			}
+			server.Forbid(kubetest.Any, "endpointslices")
+			server.Forbid(kubetest.Any, "services")
+			server.DropWatches()
+			for range 4 { // both are refused
+				if got := <-received; !strings.HasPrefix(got, "error: ") {
+					t.Fatal(got)
+				}
+			}
+			setSlice(server, "quiz-a", kubetest.Ready("10.0.0.2", "quiz-1"))
+			server.SetService(kubetest.ClusterIPService("kiada", "quiz", kubetest.Ports{"grpc": 81}))
+			if slices {
+				server.Allow(kubetest.Any, "endpointslices")
+			} else {
+				server.Allow(kubetest.Any, "services")
+			}
+			for range 20 { // one watch is back after 40 ms at the most
+				select {
+				case got := <-received:
+					if got == "10.0.0.1:8080" {
+						t.Fatal("the old endpoints were told as news")
+					}
+				case <-time.After(50 * time.Millisecond):
+				}
+			}
+			server.Allow(kubetest.Any, kubetest.Any)
+			for got := range received {
+				if got == "10.0.0.1:8080" {
+					t.Fatal("the old endpoints were told as news")
+				}
+				if got == "10.0.0.2:8080" {
+					return
+				}
+			}
+		})
+	}
+}
+
+// A tellAll is a Receiver that sends what it is told: the first endpoint, or the error.
+type tellAll chan<- string
+
+func (r tellAll) Update(s *discovery.Snapshot) {
+	if len(s.Endpoints) == 0 {
+		r <- "none"
+		return
+	}
+	r <- s.Endpoints[0].Addr.String()
+}
+
+func (r tellAll) Error(err error) {
+	select {
+	case r <- "error: " + err.Error():
+	default: // nobody listens any more
+	}
+}
+func (tellAll) Refresh() <-chan struct{}     { return nil }
+func (tellAll) Unreachable() <-chan struct{} { return nil }

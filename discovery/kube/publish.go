@@ -78,7 +78,10 @@ func (p *publisher) publish() (changed, also <-chan struct{}) {
 		view = p.state.view(p.target)
 		view.facts.envPortNames = p.envPortNames
 	}
-	if view.complete && (view.version != p.published || p.failing && view.err == nil) {
+	// News of the Service alone waits: with slices that are out of date it would
+	// be told as if all were well.
+	news := view.version != p.published && !(view.behind && p.published > 0)
+	if view.complete && (news || p.failing && view.err == nil) {
 		snapshot, refused := merge(p.target, view.facts, &p.memo)
 		if refused != nil && refused.Error() != p.warned {
 			p.warned = refused.Error()

@@ -120,6 +120,7 @@ type view struct {
 	facts    facts
 	version  int
 	complete bool  // whether a Snapshot can be made
+	behind   bool  // there is no news of the slices
 	mirrored bool  // the slices are made of one object, and change as one
 	none     error // why there are no endpoints, if they are no pods
 	err      error // why there is no news of some of it
@@ -133,7 +134,7 @@ func (s *state) view(target discovery.Target) view {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	slices, service := &s.readings[endpointSlices], &s.readings[theService]
-	v := view{changed: s.changed, facts: s.facts, version: s.version, mirrored: slices.mirrored}
+	v := view{changed: s.changed, facts: s.facts, version: s.version, mirrored: slices.mirrored, behind: slices.err != nil}
 	v.facts.slices = maps.Clone(s.facts.slices)
 	v.facts.serviceRead, v.facts.degraded = service.listed, slices.degraded
 

@@ -3,10 +3,11 @@ package kubeapi
 import (
 	"encoding/json"
 	"errors"
+	"sync"
 )
 
-// A Handler takes what a ListWatch finds out. It is called from one goroutine
-// and owns the objects it is given.
+// A Handler takes what a ListWatch finds out. It is called once at a time, and
+// owns the objects it is given.
 type Handler[T Object] interface {
 	// Replace brings all objects there are, in no order. It comes first, and
 	// again whenever events may have been missed.
@@ -28,6 +29,11 @@ type sink interface {
 	replace()
 	// apply takes the change of one object and returns what it says of itself.
 	apply(kind string, object json.RawMessage) (*ObjectMeta, error)
+	// hold holds back what is applied from now on, until release hands it on as
+	// the changes it is, and says Healthy. release does nothing where nothing is
+	// held, and may be called from any goroutine.
+	hold()
+	release()
 
 	Failed(err error)
 	Healthy()
@@ -39,6 +45,16 @@ type typed[T Object] struct {
 	Handler[T]
 	max      int          // of those gathered; 0 is any number
 	gathered map[string]T // by name; nil if nothing is being gathered
+
+	mu      sync.Mutex // held in calls of Apply
+	holding bool       // guarded by mu, as is held
+	held    []change[T]
+}
+
+// A change is what Handler.Apply is given.
+type change[T Object] struct {
+	kind   string
+	object T
 }
 
 var errNameless = errors.New("the object has no name")
@@ -68,7 +84,7 @@ func (t *typed[T]) apply(kind string, encoded json.RawMessage) (*ObjectMeta, err
 	case meta.Name == "":
 		return nil, errNameless
 	case t.gathered == nil:
-		t.Apply(kind, object)
+		t.applyOrHold(change[T]{kind, object})
 	case kind == Deleted:
 		delete(t.gathered, meta.Name)
 	case t.max > 0 && len(t.gathered) >= t.max:
@@ -77,4 +93,33 @@ func (t *typed[T]) apply(kind string, encoded json.RawMessage) (*ObjectMeta, err
 		t.gathered[meta.Name] = object
 	}
 	return meta, nil
+}
+
+func (t *typed[T]) applyOrHold(c change[T]) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.holding {
+		t.held = append(t.held, c)
+		return
+	}
+	t.Apply(c.kind, c.object)
+}
+
+func (t *typed[T]) hold() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.holding = true
+}
+
+func (t *typed[T]) release() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.holding {
+		return
+	}
+	for _, c := range t.held {
+		t.Apply(c.kind, c.object)
+	}
+	t.holding, t.held = false, nil
+	t.Healthy()
 }

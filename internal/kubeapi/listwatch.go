@@ -50,6 +50,8 @@ type progress struct {
 	// stale allows the list to come from the server's cache, whatever its age.
 	// After an expired version it must not, or it might expire again.
 	stale bool
+	// failed is set while the handler knows of a failure.
+	failed bool
 	// moved is set by the first event after a list.
 	moved bool
 	// broken counts the watches in a row that broke off without any event.
@@ -65,7 +67,36 @@ type progress struct {
 func (p *progress) listed(version string, known map[string]string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.version, p.moved, p.broken, p.known = version, false, 0, known
+	p.version, p.failed, p.moved, p.broken, p.known = version, false, false, 0, known
+}
+
+// fail tells the handler of a failure.
+func (p *progress) fail(h sink, err error) {
+	p.failed = true
+	h.Failed(err)
+}
+
+// missedIn is how long a watch that goes on after a failure has to bring the
+// changes that were missed. The server sends them at once, and nothing tells
+// which is the last.
+const missedIn = 500 * time.Millisecond
+
+// recover tells the handler that news is coming. After a failure it tells it
+// together with the changes that were missed: what the handler knows is out of
+// date, and others may know better meanwhile. The caller calls what it returns
+// when the watch ends.
+func (p *progress) recover(h sink) (end func()) {
+	if !p.failed {
+		h.Healthy()
+		return func() {}
+	}
+	p.failed = false
+	h.hold()
+	timer := time.AfterFunc(missedIn, h.release)
+	return func() {
+		timer.Stop()
+		h.release()
+	}
 }
 
 // changed notes the change of an object.
@@ -110,7 +141,7 @@ func (r *reader) run(ctx context.Context, h sink) {
 			p.plain = false
 			if err := r.list(ctx, timing, &p, h); err != nil {
 				if ctx.Err() == nil {
-					h.Failed(err)
+					p.fail(h, err)
 					retry.wait(ctx, err)
 				}
 				continue
@@ -142,11 +173,11 @@ func (r *reader) run(ctx context.Context, h sink) {
 			// A single watch that breaks off is everyday life. If the server is
 			// gone, the next attempt will say so.
 			if p.broken++; p.broken > 1 {
-				h.Failed(err)
+				p.fail(h, err)
 				p.version, p.stale = "", false
 			}
 		default:
-			h.Failed(err)
+			p.fail(h, err)
 		}
 		retry.wait(ctx, err)
 	}
@@ -214,7 +245,7 @@ func (r *reader) watch(ctx context.Context, timing Timing, p *progress, h sink) 
 			return err
 		}
 	}
-	h.Healthy()
+	defer p.recover(h)()
 
 	listening.start()
 	defer listening.end()
