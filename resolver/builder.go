@@ -2,6 +2,7 @@ package resolver
 
 import (
 	"fmt"
+	"log/slog"
 	"net"
 	"strconv"
 	"strings"
@@ -9,62 +10,41 @@ import (
 	grpcresolver "google.golang.org/grpc/resolver"
 
 	"github.com/sidestep-lb/sidestep/discovery"
-	"github.com/sidestep-lb/sidestep/discovery/hosts"
-	"github.com/sidestep-lb/sidestep/discovery/subset"
-	"github.com/sidestep-lb/sidestep/discovery/topology"
+	"github.com/sidestep-lb/sidestep/discovery/selection"
 )
 
 // Config says where a resolver's endpoints come from, and which of them a
 // channel is to use. The zero value is ready to use.
 type Config struct {
-	// Source is what to ask. The default is the process's own for the scheme:
-	// the API server of the cluster that it runs in for k8s, with DNS to fall
-	// back on where that refuses or cannot be reached from the start (see
-	// [discovery.Fallback]; kube.InCluster alone is the API server without it),
-	// and the DNS of /etc/resolv.conf for headless.
+	// Source is what to ask. The default is the process's own for the scheme, see
+	// [selection.DefaultSource]: for k8s the API server of the cluster that it runs
+	// in, with DNS to fall back on, and for headless the DNS of /etc/resolv.conf.
 	Source discovery.Source
-	// Locality is where the process runs, for the topology hints of a Service
-	// and internalTrafficPolicy Local. The default is what [topology.Here] finds.
-	// Without a zone and a node hints do not count; without a node a Service
-	// whose policy is Local is reached through its cluster IP, see
-	// [topology.NeedsNode].
-	Locality topology.Locality
-	// HostsFile is the hosts file, /etc/hosts by default. A name that it has, as the
-	// target is written, is served by what it says instead of the Source: see
-	// package hosts. It is looked at when a channel begins, or leaves idleness.
-	HostsFile string
-	// SpillOver adds the endpoints that kube-proxy would not use for hints, as
-	// levels of lower priority, and makes the client's own zone the first level
-	// where there are no hints (see [topology.Spill]): the next level takes over
-	// as the first becomes unfit or, with a policy that goes by latency, too slow.
-	// gRPC's own policies know no levels and use them all alike.
-	SpillOver bool
-	// SubsetSize is the number of endpoints to connect to, out of a Service
-	// that has more. The default, 0, is all of them. The subset depends on the
-	// name of the client's pod: see [subset.Chooser].
-	SubsetSize int
-	// SubsetPeers is a target of the Service that the client itself belongs to,
-	// such as "k8s:///shop", with a port if that Service has several. With it the
-	// clients share out the endpoints evenly among them, as soon as they know
-	// each other ([subset.Bounded]). Without it, or if its pods are not to be
-	// found or this client's is not one of them, each chooses for itself
-	// ([subset.Rendezvous]). It counts with a SubsetSize only.
-	SubsetPeers string
+	// Selection says which of the endpoints the channel uses. The default is all that
+	// kube-proxy would use.
+	Selection selection.Config
+	// Logger gets what the resolver has to say about its channel. The default is
+	// slog.Default(). A watch, which channels share, logs to slog.Default().
+	Logger *slog.Logger
 }
 
 // NewBuilder returns a builder for grpc.WithResolvers, which uses it for the
 // targets of one channel in place of the one that is registered. The scheme is
 // k8s, kubernetes, headless or static.
 func NewBuilder(scheme string, config Config) grpcresolver.Builder {
-	return &builder{scheme: scheme, config: config, hosts: hosts.Open(config.HostsFile)}
+	return &builder{
+		scheme:   scheme,
+		invalid:  config.Selection.Validate(),
+		selector: selection.New(config.Source, config.Selection, config.Logger),
+	}
 }
 
 // builder implements grpcresolver.Builder and grpcresolver.AuthorityOverrider.
 type builder struct {
 	// Set at the start and read-only.
-	scheme string
-	config Config
-	hosts  hosts.File
+	scheme   string
+	invalid  error // what is wrong with the config
+	selector *selection.Selector
 }
 
 // Scheme implements grpcresolver.Builder.
@@ -74,53 +54,18 @@ func (b *builder) Scheme() string { return b.scheme }
 // in the background. The error for a malformed target is a
 // *discovery.TargetError.
 func (b *builder) Build(target grpcresolver.Target, cc grpcresolver.ClientConn, _ grpcresolver.BuildOptions) (grpcresolver.Resolver, error) {
+	if b.invalid != nil {
+		return nil, fmt.Errorf("resolver config: Selection: %w", b.invalid)
+	}
 	parsed, err := discovery.ParseTarget(target.URL.String())
 	if err != nil {
 		return nil, err
 	}
-	own, err := b.own()
-	if err != nil {
-		return nil, err
-	}
-	locality := b.config.Locality
-	if locality == (topology.Locality{}) {
-		locality = topology.Here()
-	}
 	return start(&nameResolver{
 		cc:           cc,
 		text:         target.String(),
-		subscription: subset.NewChooser(b.watch(parsed, written(target, parsed)), own, b.config.SubsetSize),
-		locality:     locality,
-		spillOver:    b.config.SpillOver,
+		subscription: b.selector.Subscribe(parsed, written(target, parsed)),
 	}), nil
-}
-
-// own subscribes to the client's own Service, if that is known and of use.
-func (b *builder) own() (*discovery.Subscription, error) {
-	if b.config.SubsetPeers == "" {
-		return nil, nil
-	}
-	target, err := discovery.ParseTarget(b.config.SubsetPeers)
-	if err != nil {
-		return nil, fmt.Errorf("resolver config: SubsetPeers: %w", err)
-	}
-	if b.config.SubsetSize <= 0 {
-		return nil, nil
-	}
-	return b.watch(target, ""), nil
-}
-
-// watch subscribes to a target whose host was written as told; empty means that
-// the hosts file is not asked.
-func (b *builder) watch(target discovery.Target, written string) *discovery.Subscription {
-	source := b.config.Source
-	if source == nil {
-		source = defaultSource(target.Scheme)
-	}
-	if target.Scheme != discovery.SchemeStatic && b.hosts.Has(written) {
-		source = hosts.Source{File: b.hosts, Host: written, Next: source}
-	}
-	return discovery.Watch(source, target)
 }
 
 // written returns the host of a target as the user wrote it.

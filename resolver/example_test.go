@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	grpcresolver "google.golang.org/grpc/resolver"
 
+	"github.com/sidestep-lb/sidestep/discovery/selection"
 	"github.com/sidestep-lb/sidestep/discovery/topology"
 	"github.com/sidestep-lb/sidestep/resolver"
 )
@@ -17,8 +18,10 @@ import (
 // heed topology hints and to connect to 20 endpoints of a large Service.
 func ExampleNewBuilder() {
 	builder := resolver.NewBuilder("k8s", resolver.Config{
-		Locality:   topology.Locality{Node: "node-7", Zone: "zone-b"},
-		SubsetSize: 20,
+		Selection: selection.Config{
+			Locality:   topology.Locality{Node: "node-7", Zone: "zone-b"},
+			SubsetSize: 20,
+		},
 	})
 	conn, err := grpc.NewClient("k8s:///quiz.kiada:grpc",
 		grpc.WithResolvers(builder),

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/sidestep-lb/sidestep/discovery"
+	"github.com/sidestep-lb/sidestep/discovery/selection"
 	"github.com/sidestep-lb/sidestep/discovery/topology"
 	"github.com/sidestep-lb/sidestep/resolver"
 )
@@ -30,7 +31,7 @@ func TestANameOfTheHostsFileGoesWhereThatSays(t *testing.T) {
 		"k8s:///quiz.kiada.svc.cluster.a:80": "10.0.0.1:80",
 	} {
 		cc := newChannel()
-		build(t, cc, text, resolver.Config{Source: newSource(ready("10.0.0.1:80")), HostsFile: file})
+		build(t, cc, text, resolver.Config{Source: newSource(ready("10.0.0.1:80")), Selection: selection.Config{HostsFile: file}})
 		if got := addresses(cc.state(t)); !slices.Equal(got, []string{want}) {
 			t.Errorf("%s: %v, want %s", text, got, want)
 		}
@@ -45,7 +46,7 @@ func TestWithoutANodeAServiceWithPolicyLocalIsReachedThroughItsClusterIP(t *test
 	s := newSource(ready("10.0.0.1:8080"))
 	cc, placed := newChannel(), newChannel()
 	build(t, cc, "k8s:///quiz.kiada:80", resolver.Config{Source: s})
-	build(t, placed, "k8s:///quiz.kiada:80", resolver.Config{Source: s, Locality: topology.Locality{Node: "node-1"}})
+	build(t, placed, "k8s:///quiz.kiada:80", resolver.Config{Source: s, Selection: selection.Config{Locality: topology.Locality{Node: "node-1"}}})
 	cc.state(t)
 	placed.state(t)
 	local := discovery.NewSnapshot([]discovery.Endpoint{ready("10.0.0.1:8080")})

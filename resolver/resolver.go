@@ -2,14 +2,12 @@ package resolver
 
 import (
 	"context"
-	"log/slog"
 	"sync"
 
 	grpcresolver "google.golang.org/grpc/resolver"
 
 	"github.com/sidestep-lb/sidestep/discovery"
-	"github.com/sidestep-lb/sidestep/discovery/subset"
-	"github.com/sidestep-lb/sidestep/discovery/topology"
+	"github.com/sidestep-lb/sidestep/discovery/selection"
 )
 
 // A nameResolver hands the endpoints of one target to one channel. The watch
@@ -19,18 +17,14 @@ type nameResolver struct {
 	// Set at the start and read-only.
 	cc           grpcresolver.ClientConn
 	text         string // the target as the channel knows it
-	subscription *subset.Chooser
-	spillOver    bool
+	subscription *selection.Subscription
 	close        func() // ends run and waits for it
-
-	locality topology.Locality // its zone may be inferred; owned by run
 
 	// What the channel was told last; owned by run.
 	told      bool
 	usable    []discovery.Endpoint
 	addresses []grpcresolver.Address // of usable
 	reason    error
-	proxied   bool // the log says that requests go through the cluster IP
 }
 
 func start(r *nameResolver) *nameResolver {
@@ -60,14 +54,14 @@ func (r *nameResolver) Close() { r.close() }
 
 func (r *nameResolver) run(ctx context.Context) {
 	for {
-		view, changed, err := r.subscription.Next(ctx)
+		view, err := r.subscription.Next(ctx)
 		if err != nil {
 			return
 		}
 		switch {
-		case changed:
+		case view.Changed:
 			waiting.Delete(r)
-			r.update(view.Snapshot) // good, even if a later read failed
+			r.update(view) // good, even if a later read failed
 		case view.Snapshot == nil && (discovery.Lasting(view.Err) || view.Overdue):
 			r.cc.ReportError(view.Err)
 		}
@@ -78,21 +72,11 @@ func (r *nameResolver) run(ctx context.Context) {
 
 // update tells the channel what it may use now, unless it knows already: an
 // update that brings nothing new costs gRPC's own policies milliseconds.
-func (r *nameResolver) update(s *discovery.Snapshot) {
+func (r *nameResolver) update(view selection.View) {
 	var reason error
-	r.locality = r.locality.Infer(s)
-	choose := topology.Select
-	if r.spillOver {
-		choose = topology.Spill
-	}
-	usable := r.subscription.Choose(choose(s, r.locality))
-	if proxied := topology.NeedsNode(s, r.locality); proxied != r.proxied {
-		if r.proxied = proxied; proxied {
-			slog.Warn("sidestep: degraded to the cluster IP", "target", r.subscription.Target().String(), "cluster_ip", s.ClusterIP, "error", topology.ErrNodeUnknown)
-		}
-	}
+	usable := view.Endpoints
 	if len(usable) == 0 {
-		reason = s.Unusable(r.subscription.Target())
+		reason = view.Snapshot.Unusable(r.subscription.Target())
 	}
 	if r.told && text(reason) == text(r.reason) && discovery.EqualEndpoints(usable, r.usable) {
 		return

@@ -13,6 +13,7 @@ import (
 	grpcresolver "google.golang.org/grpc/resolver"
 
 	"github.com/sidestep-lb/sidestep/discovery"
+	"github.com/sidestep-lb/sidestep/discovery/selection"
 	"github.com/sidestep-lb/sidestep/discovery/topology"
 	"github.com/sidestep-lb/sidestep/resolver"
 )
@@ -93,7 +94,7 @@ func TestOnlyEndpointsThatTheClientMayUseAreDelivered(t *testing.T) {
 	far.Hints.Zones = []string{"b"}
 	starting.Ready = false
 	cc := newChannel()
-	build(t, cc, quiz, resolver.Config{Source: newSource(near, far, starting), Locality: topology.Locality{Zone: "b"}})
+	build(t, cc, quiz, resolver.Config{Source: newSource(near, far, starting), Selection: selection.Config{Locality: topology.Locality{Zone: "b"}}})
 	if got, want := addresses(cc.state(t)), []string{"10.0.0.2:80"}; !slices.Equal(got, want) {
 		t.Errorf("addresses %v, want %v", got, want)
 	}
@@ -119,7 +120,7 @@ func TestSubsetIsOfTheGivenSizeAndStable(t *testing.T) {
 	var first []string
 	for range 2 {
 		cc := newChannel()
-		build(t, cc, quiz, resolver.Config{Source: newSource(slices.Clone(all)...), SubsetSize: 7})
+		build(t, cc, quiz, resolver.Config{Source: newSource(slices.Clone(all)...), Selection: selection.Config{SubsetSize: 7}})
 		got := addresses(cc.state(t))
 		if len(got) != 7 {
 			t.Fatalf("%d endpoints, want 7", len(got))
@@ -270,7 +271,7 @@ func TestChannelsShareOneWatch(t *testing.T) {
 	source := newSource(ready("10.0.0.1:80"))
 	one, two := newChannel(), newChannel()
 	r := build(t, one, quiz, resolver.Config{Source: source})
-	build(t, two, quiz, resolver.Config{Source: source, SubsetSize: 5})
+	build(t, two, quiz, resolver.Config{Source: source, Selection: selection.Config{SubsetSize: 5}})
 	one.state(t)
 	two.state(t)
 	r.Close()

@@ -11,7 +11,8 @@ import (
 	grpcresolver "google.golang.org/grpc/resolver"
 
 	"github.com/sidestep-lb/sidestep/discovery"
-	"github.com/sidestep-lb/sidestep/discovery/subset"
+	"github.com/sidestep-lb/sidestep/discovery/selection"
+	"github.com/sidestep-lb/sidestep/discovery/selection/subset"
 	"github.com/sidestep-lb/sidestep/discovery/topology"
 	"github.com/sidestep-lb/sidestep/resolver"
 )
@@ -38,7 +39,7 @@ func fleet(name string, n int) []discovery.Endpoint {
 }
 
 func subsetOf20(s *services) resolver.Config {
-	return resolver.Config{Source: s, SubsetSize: 20, SubsetPeers: "k8s:///shop"}
+	return resolver.Config{Source: s, Selection: selection.Config{SubsetSize: 20, SubsetPeers: "k8s:///shop"}}
 }
 
 func addressesOf(all []discovery.Endpoint) []string {
@@ -105,7 +106,7 @@ func TestEndpointsDoNotWaitForThePeers(t *testing.T) {
 }
 
 func TestMalformedPeersAreAnErrorThatNamesTheField(t *testing.T) {
-	config := resolver.Config{Source: newSource(), SubsetSize: 20, SubsetPeers: "shop"}
+	config := resolver.Config{Source: newSource(), Selection: selection.Config{SubsetSize: 20, SubsetPeers: "shop"}}
 	_, err := resolver.NewBuilder("k8s", config).Build(target(t, quiz), newChannel(), grpcresolver.BuildOptions{})
 	var malformed *discovery.TargetError
 	if !errors.As(err, &malformed) || !strings.Contains(err.Error(), "SubsetPeers") {
@@ -116,7 +117,7 @@ func TestMalformedPeersAreAnErrorThatNamesTheField(t *testing.T) {
 func TestPeersAreNotWatchedWhereThereIsNoSubset(t *testing.T) {
 	s := &services{newSource(fleet("quiz", 100)...), newSource()}
 	cc := newChannel()
-	build(t, cc, quiz, resolver.Config{Source: s, SubsetPeers: "k8s:///shop"})
+	build(t, cc, quiz, resolver.Config{Source: s, Selection: selection.Config{SubsetPeers: "k8s:///shop"}})
 	if got := addresses(cc.state(t)); len(got) != 100 {
 		t.Errorf("%d endpoints, want all", len(got))
 	}
@@ -132,7 +133,7 @@ func TestSpillOverHandsOnTheOtherZonesAsFurtherLevels(t *testing.T) {
 	}
 	for spill, want := range map[bool]string{false: "0000", true: "0101"} {
 		cc := newChannel()
-		build(t, cc, quiz, resolver.Config{Source: newSource(all...), Locality: topology.Locality{Zone: "a"}, SpillOver: spill})
+		build(t, cc, quiz, resolver.Config{Source: newSource(all...), Selection: selection.Config{Locality: topology.Locality{Zone: "a"}, SpillOver: spill}})
 		priorities := map[string]uint8{}
 		for _, e := range cc.state(t).Endpoints {
 			known, _ := resolver.EndpointOf(e)

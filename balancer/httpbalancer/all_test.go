@@ -13,6 +13,7 @@ import (
 
 	"github.com/sidestep-lb/sidestep/balancer/httpbalancer"
 	"github.com/sidestep-lb/sidestep/discovery"
+	"github.com/sidestep-lb/sidestep/discovery/selection"
 )
 
 func TestAllAsksEveryReadyPodOnce(t *testing.T) {
@@ -25,7 +26,7 @@ func TestAllAsksEveryReadyPodOnce(t *testing.T) {
 	}
 	s := newSource()
 	s.set(viewOf(endpoints...))
-	transport := newTransport(t, httpbalancer.Config{Source: s, SubsetSize: 1})
+	transport := newTransport(t, httpbalancer.Config{Source: s, Selection: selection.Config{SubsetSize: 1}})
 
 	for range 2 {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://quiz.kiada/flush", strings.NewReader("hello"))

@@ -12,6 +12,7 @@ import (
 	"github.com/sidestep-lb/sidestep/balancer"
 	"github.com/sidestep-lb/sidestep/balancer/httpbalancer"
 	"github.com/sidestep-lb/sidestep/discovery"
+	"github.com/sidestep-lb/sidestep/discovery/selection"
 )
 
 func TestEachPodGetsAnEqualShare(t *testing.T) {
@@ -156,8 +157,8 @@ func TestLastingErrorsOfDiscoveryAreReturnedAtOnce(t *testing.T) {
 func TestAnInvalidConfigFailsRequestsWithTheNameOfTheField(t *testing.T) {
 	for field, config := range map[string]httpbalancer.Config{
 		"policy":       {Balancer: balancer.Config{Policy: "roulette"}},
-		"SubsetSize":   {SubsetSize: -1},
-		"SubsetPeers":  {SubsetPeers: "shop"},
+		"SubsetSize":   {Selection: selection.Config{SubsetSize: -1}},
+		"SubsetPeers":  {Selection: selection.Config{SubsetPeers: "shop"}},
 		"DrainTimeout": {DrainTimeout: -time.Second},
 	} {
 		config.Source = newSource()
@@ -174,7 +175,7 @@ func TestAnInvalidConfigFailsRequestsWithTheNameOfTheField(t *testing.T) {
 
 func TestASubsetOfTheEndpointsIsUsed(t *testing.T) {
 	pods := []*server{start(t, "quiz-0", nil), start(t, "quiz-1", nil), start(t, "quiz-2", nil)}
-	transport := newTransport(t, httpbalancer.Config{Source: serving(pods...), SubsetSize: 2})
+	transport := newTransport(t, httpbalancer.Config{Source: serving(pods...), Selection: selection.Config{SubsetSize: 2}})
 
 	for range 30 {
 		get(t, &http.Client{Transport: transport}, "http://quiz.kiada/")

@@ -3,12 +3,10 @@ package httpbalancer
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/sidestep-lb/sidestep/discovery"
-	"github.com/sidestep-lb/sidestep/discovery/topology"
 )
 
 const (
@@ -73,7 +71,7 @@ func (t *Transport) asksFirst(host hostName) bool {
 // askSource watches the target of a host until the source says whether there is
 // such a Service. A Service is watched further, for the request that asks.
 func (t *Transport) askSource(ctx context.Context, host hostName) answer {
-	sub := discovery.Watch(t.config.Source, host.target)
+	sub := discovery.Watch(t.selector.Source(host.target.Scheme), host.target)
 	defer sub.Close()
 	for {
 		view, err := sub.Next(ctx)
@@ -128,19 +126,6 @@ func (p *pool) isService(ctx context.Context, host hostName) bool {
 	default:
 		return p.transport.names.isService(ctx, host)
 	}
-}
-
-// throughBase reports whether requests go through the base transport, and so
-// through the cluster IP, as topology.NeedsNode says. A Target of the user's own
-// may have led here from another host, for which the base is no way to the Service.
-func (p *pool) throughBase(s *discovery.Snapshot, was bool) bool {
-	if !topology.NeedsNode(s, p.locality) {
-		return false
-	}
-	if !was {
-		slog.Warn("sidestep: degraded to the cluster IP", "target", p.target.String(), "cluster_ip", s.ClusterIP, "error", topology.ErrNodeUnknown)
-	}
-	return true
 }
 
 // ready waits for the first Snapshot.

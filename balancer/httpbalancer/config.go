@@ -12,7 +12,7 @@ import (
 
 	"github.com/sidestep-lb/sidestep/balancer"
 	"github.com/sidestep-lb/sidestep/discovery"
-	"github.com/sidestep-lb/sidestep/discovery/topology"
+	"github.com/sidestep-lb/sidestep/discovery/selection"
 	"github.com/sidestep-lb/sidestep/health"
 )
 
@@ -20,11 +20,13 @@ import (
 type Config struct {
 	// Balancer says how to choose among the pods of a Service.
 	Balancer balancer.Config
-	// Source finds the endpoints of Services. The default is the API server of
-	// the cluster, with DNS to fall back on where that refuses or cannot be
-	// reached from the start (see [discovery.Fallback]; kube.InCluster alone is
-	// the API server without it).
+	// Source finds the endpoints of Services. The default is the process's own, see
+	// [selection.DefaultSource]: the API server of the cluster, with DNS to fall back
+	// on where that refuses or cannot be reached from the start.
 	Source discovery.Source
+	// Selection says which of the endpoints of a Service this client uses. The
+	// default is all that kube-proxy would use.
+	Selection selection.Config
 	// Base serves all hosts that are no Services, and is the pattern of the
 	// connections to the pods, which use no proxy. Its limits are those for each
 	// pod: MaxConnsPerHost, which is none by default, of connections open and being
@@ -91,30 +93,6 @@ type Config struct {
 	// same pod. The name of the pattern is not used. The policy has to be ring_hash
 	// or maglev.
 	SetCookie *http.Cookie
-	// Locality is where this client runs, for topology hints and
-	// internalTrafficPolicy Local. The default is what [topology.Here] finds. Without
-	// a node, requests to a Service whose policy is Local go through the Base, to its
-	// cluster IP: see [topology.NeedsNode].
-	Locality topology.Locality
-	// HostsFile is the hosts file, /etc/hosts by default. A host that it has, as the
-	// URL is written, is no Service: its requests go through the Base. It is read
-	// again when it changes, within 5 seconds.
-	HostsFile string
-	// SpillOver adds the endpoints that kube-proxy would not use for hints, as
-	// levels of lower priority, and makes the client's own zone the first level
-	// where there are no hints (see [topology.Spill]): the next level takes over
-	// as the first becomes unfit or, with a policy that goes by latency, too slow.
-	SpillOver bool
-	// SubsetSize, if not 0, is to how many endpoints of a Service this client
-	// connects; which ones follows from the name of its pod, see [subset.Chooser].
-	SubsetSize int
-	// SubsetPeers is a target of the Service that this client itself belongs to,
-	// such as "k8s:///shop", with a port if that Service has several. With it the
-	// clients share out the endpoints evenly among them, as soon as they know
-	// each other ([subset.Bounded]). Without it, or if its pods are not to be
-	// found or this client's is not one of them, each chooses for itself
-	// ([subset.Rendezvous]). It counts with a SubsetSize only.
-	SubsetPeers string
 	// Traced, if set, is told of each request to a Service, as soon as it has its
 	// answer or has failed, where it went, and why more than once. It is for traces,
 	// see package balancer/telemetry, and must not block.
@@ -130,7 +108,7 @@ type Config struct {
 	// there one that is not ready is one that has left.
 	DrainTimeout time.Duration
 	// Target, if set, says which requests go to a Service, and to which. The
-	// default is [ServiceTarget] but for the names of the HostsFile and of other
+	// default is [ServiceTarget] but for the names of the Selection.HostsFile and of other
 	// domains than the cluster's (that of the Source, see kube.Config.Domain), and
 	// to ask the source or DNS about names of one or two labels, since example.com
 	// might be a Service as well. With a Source of one's own that means one watch for
@@ -151,13 +129,8 @@ func (c Config) validate() error {
 	if err := c.Balancer.Validate(); err != nil {
 		return fmt.Errorf("httpbalancer config: Balancer: %w", err)
 	}
-	if c.SubsetSize < 0 {
-		return fmt.Errorf("httpbalancer config: SubsetSize: %d is negative", c.SubsetSize)
-	}
-	if c.SubsetPeers != "" {
-		if _, err := discovery.ParseTarget(c.SubsetPeers); err != nil {
-			return fmt.Errorf("httpbalancer config: SubsetPeers: %w", err)
-		}
+	if err := c.Selection.Validate(); err != nil {
+		return fmt.Errorf("httpbalancer config: Selection: %w", err)
 	}
 	if c.DrainTimeout < 0 {
 		return fmt.Errorf("httpbalancer config: DrainTimeout: %v is negative", c.DrainTimeout)

@@ -15,6 +15,7 @@ import (
 	"github.com/sidestep-lb/sidestep/balancer"
 	"github.com/sidestep-lb/sidestep/balancer/httpbalancer"
 	"github.com/sidestep-lb/sidestep/discovery"
+	"github.com/sidestep-lb/sidestep/discovery/selection"
 	"github.com/sidestep-lb/sidestep/discovery/topology"
 )
 
@@ -112,7 +113,7 @@ func TestOnlyPodsThatTerminateOrAreGoneAreCutOff(t *testing.T) {
 					s.set(viewOf(podAt(podA, nil)))
 					transport := httpbalancer.New(httpbalancer.Config{
 						Base: &http.Transport{DialContext: n.dial, Protocols: protocols}, Source: s,
-						Balancer: balancer.Config{Policy: balancer.RoundRobin}, Locality: topology.Locality{Zone: "here"},
+						Balancer: balancer.Config{Policy: balancer.RoundRobin}, Selection: selection.Config{Locality: topology.Locality{Zone: "here"}},
 					})
 					defer transport.Close()
 					began := time.Now()
@@ -323,7 +324,7 @@ func TestAPodThatASubsetLeavesOutIsNotCutOff(t *testing.T) {
 		}
 		s := newSource()
 		s.set(viewOf(podAt(podA, nil)))
-		transport := httpbalancer.New(httpbalancer.Config{Base: &http.Transport{DialContext: n.dial}, Source: s, SubsetSize: 1})
+		transport := httpbalancer.New(httpbalancer.Config{Base: &http.Transport{DialContext: n.dial}, Source: s, Selection: selection.Config{SubsetSize: 1}})
 		defer transport.Close()
 		responses := map[string]*http.Response{}
 		for _, addr := range []string{podA, podB} {

@@ -171,9 +171,9 @@ func ownDomain(source discovery.Source) string {
 	return kube.InCluster().Domain()
 }
 
-// canonical returns a target as the Source shares it.
-func canonical(source discovery.Source, target discovery.Target) discovery.Target {
-	if s, ok := source.(interface {
+// canonical returns a target as its Source shares it.
+func (t *Transport) canonical(target discovery.Target) discovery.Target {
+	if s, ok := t.selector.Source(target.Scheme).(interface {
 		Canonical(discovery.Target) discovery.Target
 	}); ok {
 		return s.Canonical(target)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/sidestep-lb/sidestep/balancer/httpbalancer"
 	"github.com/sidestep-lb/sidestep/discovery"
+	"github.com/sidestep-lb/sidestep/discovery/selection"
 	"github.com/sidestep-lb/sidestep/discovery/topology"
 )
 
@@ -71,7 +72,7 @@ func TestHostsOfTheHostsFileGoThroughTheBase(t *testing.T) {
 	}
 	pod := start(t, "quiz-0", nil)
 	var used bool
-	transport := newTransport(t, httpbalancer.Config{Source: placed{serving(pod), "cluster.local", "kiada"}, Base: through(&used), HostsFile: file})
+	transport := newTransport(t, httpbalancer.Config{Source: placed{serving(pod), "cluster.local", "kiada"}, Base: through(&used), Selection: selection.Config{HostsFile: file}})
 	client := &http.Client{Transport: transport}
 	for host, want := range map[string]string{
 		"quiz.kiada": "base", "QUIZ.kiada:8080": "base", "shop": "base", "shop.kiada.svc.cluster.local": "base", "shop.kiada.svc.cluster.local.": "base",
@@ -194,7 +195,7 @@ func TestWithoutANodeRequestsToAServiceWithPolicyLocalGoThroughTheBase(t *testin
 	var used bool
 	cluster := placed{s, "cluster.local", "kiada"}
 	client := &http.Client{Transport: newTransport(t, httpbalancer.Config{Source: cluster, Base: through(&used)})}
-	onNode := &http.Client{Transport: newTransport(t, httpbalancer.Config{Source: cluster, Base: through(&used), Locality: topology.Locality{Node: "node-1"}})}
+	onNode := &http.Client{Transport: newTransport(t, httpbalancer.Config{Source: cluster, Base: through(&used), Selection: selection.Config{Locality: topology.Locality{Node: "node-1"}}})}
 	elsewhere := &http.Client{Transport: newTransport(t, httpbalancer.Config{Source: cluster, Target: func(*url.URL) (discovery.Target, bool) {
 		return discovery.Target{Scheme: discovery.SchemeKubernetes, Service: "quiz", Namespace: "kiada", Port: discovery.Port{Number: 80}}, true
 	}})}
@@ -229,7 +230,7 @@ func FuzzHosts(f *testing.F) {
 	f.Add("quiz.kiada.svc.clusterset.local")
 	f.Add("quiz.kiada.svc.CLUSTER.local.")
 	f.Add("api.dev.")
-	transport := httpbalancer.New(httpbalancer.Config{Source: placed{newSource(), "cluster.local", "kiada"}, HostsFile: "/nowhere"})
+	transport := httpbalancer.New(httpbalancer.Config{Source: placed{newSource(), "cluster.local", "kiada"}, Selection: selection.Config{HostsFile: "/nowhere"}})
 	defer transport.Close()
 	f.Fuzz(func(t *testing.T, host string) {
 		u := &url.URL{Scheme: "http", Host: host}

@@ -10,6 +10,7 @@ import (
 	"github.com/sidestep-lb/sidestep/balancer"
 	"github.com/sidestep-lb/sidestep/balancer/httpbalancer"
 	"github.com/sidestep-lb/sidestep/discovery"
+	"github.com/sidestep-lb/sidestep/discovery/selection"
 	"github.com/sidestep-lb/sidestep/discovery/topology"
 )
 
@@ -123,7 +124,7 @@ func TestSpillOverUsesTheOtherZoneWhenTheOwnOneIsUnreachable(t *testing.T) {
 	endpoints[0].Zone, endpoints[1].Zone = "a", "b"
 	s := newSource()
 	s.set(discovery.View{Snapshot: discovery.NewSnapshot(endpoints)})
-	transport := newTransport(t, httpbalancer.Config{Source: s, Locality: topology.Locality{Zone: "a"}, SpillOver: true})
+	transport := newTransport(t, httpbalancer.Config{Source: s, Selection: selection.Config{Locality: topology.Locality{Zone: "a"}, SpillOver: true}})
 	client := &http.Client{Transport: transport}
 	for range 100 {
 		get(t, client, "http://quiz.kiada/")

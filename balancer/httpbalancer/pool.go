@@ -9,8 +9,7 @@ import (
 
 	"github.com/sidestep-lb/sidestep/balancer"
 	"github.com/sidestep-lb/sidestep/discovery"
-	"github.com/sidestep-lb/sidestep/discovery/subset"
-	"github.com/sidestep-lb/sidestep/discovery/topology"
+	"github.com/sidestep-lb/sidestep/discovery/selection"
 	"github.com/sidestep-lb/sidestep/health"
 )
 
@@ -20,14 +19,12 @@ type pool struct {
 	// Set at the start and read-only.
 	transport *Transport
 	target    discovery.Target
-	endpoints *subset.Chooser
+	endpoints *selection.Subscription
 	balancer  *balancer.Balancer
 	budget    *health.Budget
 	hedge     *health.HedgeTimer // nil if there are no hedges
 	warmer    *warmer            // nil if no connections are made in advance
 	start     time.Time          // of the pool's time
-
-	locality topology.Locality // its zone may be inferred; owned by follow
 
 	retired bool // it gets no requests any more; guarded by the Transport's mu
 
@@ -48,15 +45,14 @@ type state struct {
 	discovery.View
 	usable  int  // how many endpoints of the Snapshot may be used
 	found   bool // there is, or was, such a Service
-	proxied bool // its requests are the base transport's business
+	proxied bool // its requests are the base transport's business, unless a Config.Target led here from another host
 }
 
 func newPool(t *Transport, target discovery.Target) *pool {
 	p := &pool{
 		transport: t,
 		target:    target,
-		locality:  t.config.Locality,
-		endpoints: subset.NewChooser(discovery.Watch(t.config.Source, target), t.own(), t.config.SubsetSize),
+		endpoints: t.selector.Subscribe(target, ""), // the hosts file has been asked
 		budget:    health.NewBudget(0),
 		start:     time.Now(),
 		heard:     make(chan struct{}),
@@ -93,15 +89,6 @@ func (p *pool) connect(b *balancer.Backend) balancer.Conn {
 	return c
 }
 
-// own subscribes to the client's own Service, if that is known and of use.
-func (t *Transport) own() *discovery.Subscription {
-	target, err := discovery.ParseTarget(t.config.SubsetPeers)
-	if err != nil || t.config.SubsetSize == 0 { // empty: of an invalid Config there are no pools
-		return nil
-	}
-	return discovery.Watch(t.config.Source, target)
-}
-
 // now returns the nanoseconds since the start.
 func (p *pool) now() int64 { return int64(time.Since(p.start)) }
 
@@ -129,17 +116,16 @@ func (p *pool) follow() {
 	defer close(p.followed)
 	last := &state{}
 	for {
-		view, changed, err := p.endpoints.Next(context.Background())
+		view, err := p.endpoints.Next(context.Background())
 		if err != nil {
 			return
 		}
-		now := &state{View: view, usable: last.usable, found: last.found, proxied: last.proxied}
-		if changed {
-			usable := p.usable(view.Snapshot)
-			now.usable = len(usable)
-			now.proxied = p.throughBase(view.Snapshot, last.proxied)
+		now := &state{View: view.View, usable: last.usable, found: last.found, proxied: last.proxied}
+		if view.Changed {
+			now.usable = len(view.Endpoints)
+			now.proxied = view.ThroughClusterIP
 			now.found = now.found || !errors.Is(view.Snapshot.Reason, discovery.ErrServiceNotFound)
-			p.balancer.Update(usable)
+			p.balancer.Update(view.Endpoints)
 			p.departures.review(view.Snapshot)
 		}
 		first := p.latest.Swap(now) == nil
@@ -151,16 +137,6 @@ func (p *pool) follow() {
 		}
 		last = now
 	}
-}
-
-// usable returns the endpoints that this client connects to.
-func (p *pool) usable(s *discovery.Snapshot) []discovery.Endpoint {
-	p.locality = p.locality.Infer(s)
-	choose := topology.Select
-	if p.transport.config.SpillOver {
-		choose = topology.Spill
-	}
-	return p.endpoints.Choose(choose(s, p.locality))
 }
 
 // pick returns a backend for a request, which counts as in flight there, and

@@ -12,7 +12,8 @@ import (
 
 	"github.com/sidestep-lb/sidestep/balancer/httpbalancer"
 	"github.com/sidestep-lb/sidestep/discovery"
-	"github.com/sidestep-lb/sidestep/discovery/subset"
+	"github.com/sidestep-lb/sidestep/discovery/selection"
+	"github.com/sidestep-lb/sidestep/discovery/selection/subset"
 )
 
 // services is a source that has one of its own for each Service.
@@ -57,7 +58,7 @@ func newSubsetClient(t *testing.T, s discovery.Source, pod string, server *serve
 			return new(net.Dialer).DialContext(ctx, network, server.addr)
 		},
 	}
-	c.Client = &http.Client{Transport: newTransport(t, httpbalancer.Config{Source: s, Base: base, SubsetSize: 20, SubsetPeers: "k8s:///shop"})}
+	c.Client = &http.Client{Transport: newTransport(t, httpbalancer.Config{Source: s, Base: base, Selection: selection.Config{SubsetSize: 20, SubsetPeers: "k8s:///shop"}})}
 	return c
 }
 

@@ -9,10 +9,8 @@ import (
 	"time"
 
 	"github.com/sidestep-lb/sidestep/discovery"
-	"github.com/sidestep-lb/sidestep/discovery/dns"
 	"github.com/sidestep-lb/sidestep/discovery/hosts"
-	"github.com/sidestep-lb/sidestep/discovery/kube"
-	"github.com/sidestep-lb/sidestep/discovery/topology"
+	"github.com/sidestep-lb/sidestep/discovery/selection"
 )
 
 // idleTimeout is how long the watch of a Service and the connections to its
@@ -33,7 +31,8 @@ type Transport struct {
 	invalid   error // what is wrong with it
 	askFirst  bool  // find out whether a name that may be any host's is a Service before it is watched
 	base      *http.Transport
-	hosts     hosts.File
+	selector  *selection.Selector
+	hosts     hosts.File    // that of the selector
 	domain    func() string // of the cluster
 	namespace func() string // of the client; empty where nothing tells it
 	lookup    lookupFunc
@@ -57,19 +56,14 @@ type Transport struct {
 func New(config Config) *Transport { return newTransport(config, lookupService) }
 
 func newTransport(config Config, lookup lookupFunc) *Transport {
-	t := &Transport{config: config, invalid: config.validate(), base: config.Base, hosts: hosts.Open(config.HostsFile), lookup: lookup}
+	t := &Transport{config: config, invalid: config.validate(), base: config.Base, lookup: lookup, askFirst: config.Source == nil}
 	t.names = newNames(t.ask)
-	if t.config.Source == nil {
-		t.config.Source = discovery.Fallback(kube.InCluster(), dns.System())
-		t.askFirst = true
-	}
-	t.domain = sync.OnceValue(func() string { return ownDomain(t.config.Source) })
+	t.selector = selection.New(config.Source, config.Selection, nil)
+	t.hosts = t.selector.Hosts()
+	t.domain = sync.OnceValue(func() string { return ownDomain(t.selector.Source(discovery.SchemeKubernetes)) })
 	t.namespace = sync.OnceValue(func() string {
-		return canonical(t.config.Source, discovery.Target{Scheme: discovery.SchemeKubernetes, Service: "any"}).Namespace
+		return t.canonical(discovery.Target{Scheme: discovery.SchemeKubernetes, Service: "any"}).Namespace
 	})
-	if t.config.Locality == (topology.Locality{}) {
-		t.config.Locality = topology.Here()
-	}
 	if t.config.DrainTimeout == 0 {
 		t.config.DrainTimeout = defaultDrainTimeout
 	}
@@ -162,7 +156,7 @@ func (t *Transport) open(target discovery.Target) error {
 	if pools[target] != nil {
 		return nil // somebody was faster
 	}
-	shared := canonical(t.config.Source, target)
+	shared := t.canonical(target)
 	if pools[shared] == nil {
 		pools[shared] = newPool(t, shared)
 	}

@@ -37,7 +37,7 @@ import (
 //	P25 documented rights that do not suffice             here, faults_test
 //
 // The others are no business of this package: side effects at import (P18),
-// hints (P20, discovery/topology), subsets (P21, discovery/subset), names in TLS
+// hints (P20, discovery/topology), subsets (P21, discovery/selection/subset), names in TLS
 // (P22) and gRPC's own (P23) in the adapters, weight (P24, .ci/weight).
 
 // P10: neither side closes the connection, and nothing comes any more.

@@ -8,7 +8,7 @@ import (
 	"slices"
 
 	"github.com/sidestep-lb/sidestep/discovery"
-	"github.com/sidestep-lb/sidestep/discovery/subset"
+	"github.com/sidestep-lb/sidestep/discovery/selection/subset"
 )
 
 // subsetting chooses size of the servers for each of the clients.

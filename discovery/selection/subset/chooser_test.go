@@ -10,7 +10,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/sidestep-lb/sidestep/discovery"
-	"github.com/sidestep-lb/sidestep/discovery/subset"
+	"github.com/sidestep-lb/sidestep/discovery/selection/subset"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/sidestep-lb/sidestep/discovery"
-	"github.com/sidestep-lb/sidestep/discovery/subset"
+	"github.com/sidestep-lb/sidestep/discovery/selection/subset"
 )
 
 func names(n int) []string {

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/sidestep-lb/sidestep/discovery"
-	"github.com/sidestep-lb/sidestep/discovery/subset"
+	"github.com/sidestep-lb/sidestep/discovery/selection/subset"
 )
 
 func endpoints(n int) []discovery.Endpoint {

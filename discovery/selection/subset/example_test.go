@@ -5,8 +5,8 @@ import (
 	"fmt"
 
 	"github.com/sidestep-lb/sidestep/discovery"
+	"github.com/sidestep-lb/sidestep/discovery/selection/subset"
 	"github.com/sidestep-lb/sidestep/discovery/static"
-	"github.com/sidestep-lb/sidestep/discovery/subset"
 )
 
 func ExampleRendezvous() {

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/sidestep-lb/sidestep/discovery"
-	"github.com/sidestep-lb/sidestep/discovery/subset"
+	"github.com/sidestep-lb/sidestep/discovery/selection/subset"
 )
 
 // A table says which endpoints each client has.
