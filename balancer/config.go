@@ -91,7 +91,7 @@ const defaultMaxEjectedPercent = 50
 
 // Validate returns an error that names the field whose value is impossible.
 func (c Config) Validate() error {
-	fail := func(field, problem string) error { return fmt.Errorf("balancer config: %s: %s", field, problem) }
+	fail := func(field, problem string) error { return fmt.Errorf("%s: %s", field, problem) }
 	switch _, known := policies[c.policy()]; {
 	case !known:
 		return fail("policy", fmt.Sprintf("%q is unknown; known are %s", c.Policy, strings.Join(Policies(), ", ")))

@@ -46,10 +46,13 @@ func (b builder) Build(cc gbalancer.ClientConn, opts gbalancer.BuildOptions) gba
 func (b builder) ParseConfig(text json.RawMessage) (serviceconfig.LoadBalancingConfig, error) {
 	config := &lbConfig{}
 	if err := json.Unmarshal(text, config); err != nil {
-		return nil, fmt.Errorf("%s: read config: %w", b.name, err)
+		return nil, fmt.Errorf("%s config: %w", b.name, err)
+	}
+	if config.Invalid != "" {
+		return nil, fmt.Errorf("grpcbalancer config: %s", config.Invalid)
 	}
 	if err := config.validate(); err != nil {
-		return nil, fmt.Errorf("%s: %w", b.name, err)
+		return nil, fmt.Errorf("%s config: %w", b.name, err)
 	}
 	return config, nil
 }

@@ -13,6 +13,8 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/discovery"
+	"github.com/sidestep-lb/sidestep/discovery/selection"
 	"github.com/sidestep-lb/sidestep/health"
 )
 
@@ -20,6 +22,14 @@ import (
 type Config struct {
 	// Balancer says how to choose among the backends.
 	Balancer balancer.Config
+	// Source finds the endpoints of a k8s or headless target. The default is the
+	// process's own for the scheme, see [selection.DefaultSource]: for k8s the API
+	// server of the cluster, with DNS to fall back on where that refuses or cannot be
+	// reached from the start, and for headless the DNS of /etc/resolv.conf.
+	Source discovery.Source
+	// Selection says which of the endpoints the channel uses. The default is all that
+	// kube-proxy would use.
+	Selection selection.Config
 	// Retry says when a unary call is sent to another backend.
 	Retry Retry
 	// Hedge, if its Percentile is set, sends calls that take long to a second
@@ -69,13 +79,14 @@ type Config struct {
 	KeepDialer bool
 }
 
-func (c *Config) validate() error {
+// Validate returns an error that names the field whose value is impossible.
+func (c Config) Validate() error {
 	fail := func(field string, value any, problem string) error {
-		return fmt.Errorf("grpcbalancer config: %s: %v %s", field, value, problem)
+		return fmt.Errorf("%s: %v %s", field, value, problem)
 	}
 	switch {
 	case c.Balancer.NewPolicy != nil:
-		return errors.New("balancer config: newPolicy: a policy of one's own needs a builder, see NewBuilder")
+		return errors.New("Balancer.NewPolicy: in gRPC such a policy needs a name, see NewBuilder")
 	case c.MaxConnections < 0:
 		return fail("MaxConnections", c.MaxConnections, "is negative")
 	case c.StreamsPerConnection < 0:
@@ -83,7 +94,13 @@ func (c *Config) validate() error {
 	case c.ReportPeriod < 0:
 		return fail("ReportPeriod", c.ReportPeriod, "is negative")
 	}
-	return cmp.Or(c.Retry.validate(), c.Hedge.validate(), c.validateServiceConfig(), c.forPolicy(0).validate())
+	if err := c.Selection.Validate(); err != nil {
+		return fmt.Errorf("Selection: %w", err)
+	}
+	if err := c.forPolicy(0).validate(); err != nil {
+		return fmt.Errorf("Balancer: %w", err) // its other fields have been looked at
+	}
+	return cmp.Or(c.Retry.validate(), c.Hedge.validate(), c.validateServiceConfig())
 }
 
 // An lbConfig is the part of a Config that the policy needs, as gRPC hands it
@@ -109,13 +126,11 @@ func (c *Config) forPolicy(channel uint64) *lbConfig {
 	}
 }
 
-var errCookie = errors.New("balancer config: hashKey.cookie: gRPC has no cookies; want header")
+var errCookie = errors.New("hashKey.cookie: gRPC has no cookies; want header")
 
 func (c *lbConfig) validate() error {
 	err := c.Validate()
 	switch {
-	case c.Invalid != "":
-		return errors.New(c.Invalid)
 	case err != nil:
 		return err
 	case c.HashKey.Cookie != "":
@@ -134,11 +149,11 @@ func (c *Config) validateServiceConfig() error {
 	}
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(c.ServiceConfig), &fields); err != nil {
-		return fmt.Errorf("grpcbalancer config: ServiceConfig: %w", err)
+		return fmt.Errorf("ServiceConfig: %w", err)
 	}
 	for _, name := range []string{"loadBalancingConfig", "loadBalancingPolicy"} {
 		if _, ok := fields[name]; ok {
-			return fmt.Errorf("grpcbalancer config: ServiceConfig: %s is for Balancer to choose", name)
+			return fmt.Errorf("ServiceConfig: %s is for Balancer to choose", name)
 		}
 	}
 	return nil
@@ -148,7 +163,7 @@ func (c *Config) validateServiceConfig() error {
 // written, too, since it is grpc.NewClient that can return an error.
 func (c *Config) serviceConfig(channel uint64) string {
 	lb, rest := c.forPolicy(channel), c.ServiceConfig
-	if err := c.validate(); err != nil {
+	if err := c.Validate(); err != nil {
 		lb, rest = &lbConfig{Invalid: err.Error()}, ""
 	}
 	fields := make(map[string]json.RawMessage)

@@ -6,16 +6,18 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	_ "google.golang.org/grpc/health" // without it gRPC ignores a healthCheckConfig
+	grpcresolver "google.golang.org/grpc/resolver"
 
 	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/discovery/selection"
+	"github.com/sidestep-lb/sidestep/resolver"
 )
 
 // DialOptions returns what a client needs to balance over the endpoints of a
 // k8s, headless or static target: those of a [Config] that says no more than how
-// to choose among the backends. Credentials are for the caller to add:
-//
-//	conn, err := grpc.NewClient("k8s:///quiz.kiada:grpc", append(grpcbalancer.DialOptions(balancer.Config{}),
-//		grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+// to choose among the backends. It is for programs that hand options to something
+// that calls grpc.NewClient; others call [NewClient]. Credentials are for the
+// caller to add.
 func DialOptions(config balancer.Config) []grpc.DialOption {
 	return Config{Balancer: config}.DialOptions()
 }
@@ -54,15 +56,19 @@ func DialOptions(config balancer.Config) []grpc.DialOption {
 // stats.Handler is told of each.
 //
 // Of two options that set the same thing gRPC takes the later, so whatever is
-// given after these prevails. The resolver is the one that is registered for the
-// scheme. grpc.WithResolvers(resolver.NewBuilder(...)), before or after these,
-// replaces it, for example to use another source.
+// given after these prevails. Resolvers are the exception, of which gRPC takes the
+// first: a Config with a Source or a Selection brings its own with WithResolvers, and
+// without them the resolver is the one that is registered for the scheme, or that
+// of grpc.WithResolvers(resolver.NewBuilder(...)) before or after these options.
 func (c Config) DialOptions() []grpc.DialOption {
 	ch := c.newChannel()
 	options := []grpc.DialOption{
 		grpc.WithDefaultServiceConfig(c.serviceConfig(ch.id)),
 		grpc.WithChainUnaryInterceptor(ch.unary),
 		grpc.WithChainStreamInterceptor(ch.stream),
+	}
+	if c.Source != nil || c.Selection != (selection.Config{}) {
+		options = append(options, grpc.WithResolvers(c.resolvers()...))
 	}
 	if !c.KeepProxy {
 		options = append(options, grpc.WithNoProxy())
@@ -74,6 +80,15 @@ func (c Config) DialOptions() []grpc.DialOption {
 		options = append(options, grpc.WithContextDialer(dial))
 	}
 	return options
+}
+
+// resolvers returns those of all schemes.
+func (c *Config) resolvers() []grpcresolver.Builder {
+	var builders []grpcresolver.Builder
+	for _, scheme := range resolver.Schemes() {
+		builders = append(builders, resolver.NewBuilder(scheme, resolver.Config{Source: c.Source, Selection: c.Selection}))
+	}
+	return builders
 }
 
 var connectParams = grpc.ConnectParams{

@@ -1,8 +1,11 @@
 // Package grpcbalancer is sidestep's load-balancing policy for gRPC, and the
-// dial options that a client needs to use it:
+// client that uses it:
 //
-//	conn, err := grpc.NewClient("k8s:///quiz.kiada:grpc", append(grpcbalancer.DialOptions(balancer.Config{}),
-//		grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+//	conn, err := grpcbalancer.NewClient("k8s:///quiz.kiada:grpc", grpcbalancer.Config{},
+//		grpc.WithTransportCredentials(insecure.NewCredentials()))
+//
+// [DialOptions] returns its options, for programs in which something else makes the
+// channel.
 //
 // The policy keeps one connection to each endpoint and picks one of them for
 // each request. A backend whose connection breaks is out until it is connected

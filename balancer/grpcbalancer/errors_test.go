@@ -191,7 +191,7 @@ func TestResolverErrorFailsRequestsOnlyWhileThereIsNoEndpoint(t *testing.T) {
 
 func TestAConfigThatCannotBeWrittenIsAnErrorOfNewClient(t *testing.T) {
 	for field, config := range map[string]balancer.Config{
-		"newPolicy":         {NewPolicy: func(func() uint64) balancer.Policy { return nil }},
+		"NewPolicy":         {NewPolicy: func(func() uint64) balancer.Policy { return nil }},
 		"activeRequestBias": {ActiveRequestBias: math.NaN()},
 		"boundedLoad":       {BoundedLoad: math.Inf(1)},
 		"choices":           {Choices: 11},

@@ -38,6 +38,32 @@ func serve() (addr string, stop func()) {
 
 // In a cluster the target is k8s:///SERVICE.NAMESPACE:PORT. A fixed list of
 // addresses takes the same way.
+func ExampleNewClient() {
+	one, stopOne := serve()
+	defer stopOne()
+	two, stopTwo := serve()
+	defer stopTwo()
+
+	config := grpcbalancer.Config{Balancer: balancer.Config{Policy: balancer.LeastRequest}}
+	conn, err := grpcbalancer.NewClient("static:///"+one+","+two, config,
+		grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		panic(err)
+	}
+	defer conn.Close()
+
+	answer, err := healthpb.NewHealthClient(conn).Check(context.Background(), &healthpb.HealthCheckRequest{})
+	fmt.Println(answer.GetStatus(), err)
+	// Output: SERVING <nil>
+}
+
+// An impossible config is an error that names the field.
+func ExampleConfig_Validate() {
+	fmt.Println(grpcbalancer.Config{MaxConnections: -1}.Validate())
+	// Output: MaxConnections: -1 is negative
+}
+
+// The options are for programs that hand them to something that makes the channel.
 func ExampleDialOptions() {
 	one, stopOne := serve()
 	defer stopOne()

@@ -2,6 +2,7 @@ package grpcbalancer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -36,9 +37,9 @@ func (h Hedge) validate() error {
 	case h.Percentile == 0:
 		return nil
 	case !(h.Percentile > 0 && h.Percentile < 100):
-		return fmt.Errorf("grpcbalancer config: Hedge.Percentile: %v is not between 0 and 100", h.Percentile)
+		return fmt.Errorf("Hedge.Percentile: %v is not between 0 and 100", h.Percentile)
 	case h.Methods == nil:
-		return fmt.Errorf("grpcbalancer config: Hedge.Methods: it has to say which methods may be executed twice")
+		return errors.New("Hedge.Methods: it has to say which methods may be executed twice")
 	}
 	return nil
 }

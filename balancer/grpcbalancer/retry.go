@@ -57,13 +57,13 @@ const (
 func (r *Retry) validate() error {
 	switch {
 	case r.MaxAttempts < 0:
-		return fmt.Errorf("grpcbalancer config: Retry.MaxAttempts: %d is negative", r.MaxAttempts)
+		return fmt.Errorf("Retry.MaxAttempts: %d is negative", r.MaxAttempts)
 	case r.TryTimeout < 0:
-		return fmt.Errorf("grpcbalancer config: Retry.TryTimeout: %v is negative", r.TryTimeout)
+		return fmt.Errorf("Retry.TryTimeout: %v is negative", r.TryTimeout)
 	case slices.Contains(r.Codes, codes.OK):
-		return errors.New("grpcbalancer config: Retry.Codes: OK is no failure")
+		return errors.New("Retry.Codes: OK is no failure")
 	case r.enabled() && r.Methods == nil:
-		return errors.New("grpcbalancer config: Retry.Methods: it has to say which methods may be executed twice")
+		return errors.New("Retry.Methods: it has to say which methods may be executed twice")
 	default:
 		return nil
 	}

@@ -124,25 +124,25 @@ const (
 	maxIdleConnsPerBackend = 100
 )
 
-// validate names the first field that is wrong.
-func (c Config) validate() error {
+// Validate returns an error that names the field whose value is impossible.
+func (c Config) Validate() error {
 	if err := c.Balancer.Validate(); err != nil {
-		return fmt.Errorf("httpbalancer config: Balancer: %w", err)
+		return fmt.Errorf("Balancer: %w", err)
 	}
 	if err := c.Selection.Validate(); err != nil {
-		return fmt.Errorf("httpbalancer config: Selection: %w", err)
+		return fmt.Errorf("Selection: %w", err)
 	}
 	if c.DrainTimeout < 0 {
-		return fmt.Errorf("httpbalancer config: DrainTimeout: %v is negative", c.DrainTimeout)
+		return fmt.Errorf("DrainTimeout: %v is negative", c.DrainTimeout)
 	}
 	if c.MaxConnAge < 0 {
-		return fmt.Errorf("httpbalancer config: MaxConnAge: %v is negative", c.MaxConnAge)
+		return fmt.Errorf("MaxConnAge: %v is negative", c.MaxConnAge)
 	}
 	if c.SetCookie != nil && (c.Balancer.HashKey.Cookie == "" || c.Balancer.Policy != balancer.RingHash && c.Balancer.Policy != balancer.Maglev) {
-		return errors.New("httpbalancer config: SetCookie: Balancer.HashKey.Cookie has to name the cookie, and the policy to be ring_hash or maglev")
+		return errors.New("SetCookie: Balancer.HashKey.Cookie has to name the cookie, and the policy to be ring_hash or maglev")
 	}
 	if strings.ContainsFunc(c.BackendHeader, notInHeaderNames) {
-		return fmt.Errorf("httpbalancer config: BackendHeader: %q is no name of a header", c.BackendHeader)
+		return fmt.Errorf("BackendHeader: %q is no name of a header", c.BackendHeader)
 	}
 	return cmp.Or(c.Retry.validate(), c.Hedge.validate(), c.Probe.validate())
 }

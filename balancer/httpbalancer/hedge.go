@@ -30,7 +30,7 @@ type Hedge struct {
 
 func (h *Hedge) validate() error {
 	if !(h.Percentile >= 0 && h.Percentile < 100) {
-		return fmt.Errorf("httpbalancer config: Hedge.Percentile: %v is not from 0 to less than 100", h.Percentile)
+		return fmt.Errorf("Hedge.Percentile: %v is not from 0 to less than 100", h.Percentile)
 	}
 	return nil
 }

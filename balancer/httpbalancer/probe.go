@@ -45,11 +45,11 @@ func (p *Probe) validate() error {
 	case p == nil:
 		return nil
 	case p.Path != "" && !strings.HasPrefix(p.Path, "/"):
-		return fmt.Errorf("httpbalancer config: Probe.Path: %q does not begin with a slash", p.Path)
+		return fmt.Errorf("Probe.Path: %q does not begin with a slash", p.Path)
 	case p.Interval < 0:
-		return fmt.Errorf("httpbalancer config: Probe.Interval: %v is negative", p.Interval)
+		return fmt.Errorf("Probe.Interval: %v is negative", p.Interval)
 	case p.Timeout < 0:
-		return fmt.Errorf("httpbalancer config: Probe.Timeout: %v is negative", p.Timeout)
+		return fmt.Errorf("Probe.Timeout: %v is negative", p.Timeout)
 	}
 	return nil
 }

@@ -42,13 +42,13 @@ const defaultMaxAttempts = 5
 func (r *Retry) validate() error {
 	switch {
 	case r.MaxAttempts < 0:
-		return fmt.Errorf("httpbalancer config: Retry.MaxAttempts: %d is negative", r.MaxAttempts)
+		return fmt.Errorf("Retry.MaxAttempts: %d is negative", r.MaxAttempts)
 	case r.TryTimeout < 0:
-		return fmt.Errorf("httpbalancer config: Retry.TryTimeout: %v is negative", r.TryTimeout)
+		return fmt.Errorf("Retry.TryTimeout: %v is negative", r.TryTimeout)
 	}
 	for _, s := range r.Statuses {
 		if s < 300 || s > 599 {
-			return fmt.Errorf("httpbalancer config: Retry.Statuses: %d is no status of a failure", s)
+			return fmt.Errorf("Retry.Statuses: %d is no status of a failure", s)
 		}
 	}
 	return nil

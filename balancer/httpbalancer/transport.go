@@ -55,8 +55,15 @@ type Transport struct {
 // names the field.
 func New(config Config) *Transport { return newTransport(config, lookupService) }
 
+func invalid(config Config) error {
+	if err := config.Validate(); err != nil {
+		return fmt.Errorf("httpbalancer config: %w", err)
+	}
+	return nil
+}
+
 func newTransport(config Config, lookup lookupFunc) *Transport {
-	t := &Transport{config: config, invalid: config.validate(), base: config.Base, lookup: lookup, askFirst: config.Source == nil}
+	t := &Transport{config: config, invalid: invalid(config), base: config.Base, lookup: lookup, askFirst: config.Source == nil}
 	t.names = newNames(t.ask)
 	t.selector = selection.New(config.Source, config.Selection, nil)
 	t.hosts = t.selector.Hosts()
