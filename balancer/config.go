@@ -1,10 +1,8 @@
 package balancer
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
-	"reflect"
 	"strings"
 	"time"
 )
@@ -39,7 +37,8 @@ const (
 )
 
 // Config says how to balance. The zero value is ready to use. As JSON it is the
-// configuration of gRPC's load-balancing policy "sidestep".
+// configuration of gRPC's load-balancing policy "sidestep", in which durations are
+// written like "1.5s".
 type Config struct {
 	// Policy is the rule of the pick. The default is Adaptive.
 	Policy string `json:"policy,omitempty"`
@@ -84,7 +83,7 @@ type Config struct {
 	// away. So it is for backends whose first minute of answers is wrong or harmful,
 	// not for those that are slow at first. It ends early for all while newcomers are
 	// most of the backends.
-	SlowStart Duration `json:"slowStart,omitempty"`
+	SlowStart time.Duration `json:"slowStart,omitempty"`
 }
 
 const defaultMaxEjectedPercent = 50
@@ -137,29 +136,5 @@ func (c *Config) answeredLoad() float32 {
 }
 
 func (c *Config) slowStart() time.Duration {
-	return max(time.Duration(c.SlowStart), 0)
-}
-
-// A Duration is a time.Duration that is written in JSON like "1.5s".
-type Duration time.Duration
-
-// MarshalJSON implements json.Marshaler.
-func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(time.Duration(d).String()) }
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (d *Duration) UnmarshalJSON(text []byte) error {
-	var s string
-	err := json.Unmarshal(text, &s)
-	if err == nil {
-		var parsed time.Duration
-		parsed, err = time.ParseDuration(s)
-		*d = Duration(parsed)
-	}
-	if err != nil { // package json adds the name of the field
-		return &json.UnmarshalTypeError{
-			Value: fmt.Sprintf("%.40s (want a duration such as \"1.5s\")", text),
-			Type:  reflect.TypeFor[time.Duration](),
-		}
-	}
-	return nil
+	return max(c.SlowStart, 0)
 }

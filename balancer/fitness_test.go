@@ -419,7 +419,7 @@ func TestAnEjectedBackendServesWhenTheOthersCannotBeReached(t *testing.T) {
 
 func TestANewBackendGetsItsShareBySlowStart(t *testing.T) {
 	for _, policy := range []string{balancer.Random, balancer.RoundRobin, balancer.Weighted} {
-		inTime(t, balancer.Config{Policy: policy, SlowStart: balancer.Duration(30 * time.Second)}, 9, func(t *testing.T, b *balancer.Balancer) {
+		inTime(t, balancer.Config{Policy: policy, SlowStart: 30 * time.Second}, 9, func(t *testing.T, b *balancer.Balancer) {
 			pass(time.Minute)
 			b.Update(endpoints(0, 10))
 			var fresh *balancer.Backend
@@ -444,7 +444,7 @@ func TestANewBackendGetsItsShareBySlowStart(t *testing.T) {
 
 func TestSlowStartIsForThoseWhoJoinOthers(t *testing.T) {
 	config := anyTurn
-	config.SlowStart = balancer.Duration(30 * time.Second)
+	config.SlowStart = 30 * time.Second
 	inTime(t, config, 4, func(t *testing.T, b *balancer.Balancer) {
 		for _, n := range serve(t, b, 400, succeed) {
 			if n != 100 {

@@ -153,7 +153,7 @@ func TestFailuresOfOneEventAreHeldAgainstABackendOnce(t *testing.T) {
 }
 
 func TestTheStatusSaysWhyABackendIsOut(t *testing.T) {
-	watched(t, balancer.Config{SlowStart: balancer.Duration(30 * time.Second)}, 4, func(t *testing.T, b *balancer.Balancer, zoned func(int, int) []discovery.Endpoint) {
+	watched(t, balancer.Config{SlowStart: 30 * time.Second}, 4, func(t *testing.T, b *balancer.Balancer, zoned func(int, int) []discovery.Endpoint) {
 		all := b.Backends()
 		strike(t, b, all[0], 5, health.Failure)
 		all[1].Observe(health.Unreachable)

@@ -16,6 +16,7 @@ import (
 	"github.com/sidestep-lb/sidestep/discovery"
 	"github.com/sidestep-lb/sidestep/discovery/selection"
 	"github.com/sidestep-lb/sidestep/health"
+	"github.com/sidestep-lb/sidestep/internal/jsonconfig"
 )
 
 // Config says how a channel works. The zero value is ready to use.
@@ -107,22 +108,49 @@ func (c Config) Validate() error {
 // around. Policies that wrap others, such as random_subsetting_experimental,
 // write it as JSON and read it again.
 type lbConfig struct {
-	serviceconfig.LoadBalancingConfig `json:"-"`
+	serviceconfig.LoadBalancingConfig
 	balancer.Config
-	MaxConnections       int               `json:"maxConnections,omitempty"`
-	StreamsPerConnection int               `json:"streamsPerConnection,omitempty"`
-	ReportPeriod         balancer.Duration `json:"reportPeriod,omitempty"`
-	Channel              uint64            `json:"channel,omitempty"` // whose config it is
-	Invalid              string            `json:"invalid,omitempty"` // why there is no Config
+	channelFields
+}
+
+// channelFields are those that a balancer.Config does not have.
+type channelFields struct {
+	MaxConnections       int                 `json:"maxConnections,omitempty"`
+	StreamsPerConnection int                 `json:"streamsPerConnection,omitempty"`
+	ReportPeriod         jsonconfig.Duration `json:"reportPeriod,omitempty"`
+	Channel              uint64              `json:"channel,omitempty"` // whose config it is
+	Invalid              string              `json:"invalid,omitempty"` // why there is no Config
+}
+
+// MarshalJSON implements json.Marshaler.
+func (c *lbConfig) MarshalJSON() ([]byte, error) {
+	fields := make(map[string]json.RawMessage)
+	for _, part := range []any{c.Config, c.channelFields} {
+		text, err := json.Marshal(part)
+		if err == nil {
+			err = json.Unmarshal(text, &fields)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return json.Marshal(fields)
+}
+
+// UnmarshalJSON implements json.Unmarshaler. An error names the field.
+func (c *lbConfig) UnmarshalJSON(text []byte) error {
+	return cmp.Or(c.Config.UnmarshalJSON(text), jsonconfig.Read(text, &c.channelFields))
 }
 
 func (c *Config) forPolicy(channel uint64) *lbConfig {
 	return &lbConfig{
-		Channel:              channel,
-		Config:               c.Balancer,
-		MaxConnections:       c.MaxConnections,
-		StreamsPerConnection: c.StreamsPerConnection,
-		ReportPeriod:         balancer.Duration(c.ReportPeriod),
+		Config: c.Balancer,
+		channelFields: channelFields{
+			Channel:              channel,
+			MaxConnections:       c.MaxConnections,
+			StreamsPerConnection: c.StreamsPerConnection,
+			ReportPeriod:         jsonconfig.Duration(c.ReportPeriod),
+		},
 	}
 }
 
@@ -164,7 +192,7 @@ func (c *Config) validateServiceConfig() error {
 func (c *Config) serviceConfig(channel uint64) string {
 	lb, rest := c.forPolicy(channel), c.ServiceConfig
 	if err := c.Validate(); err != nil {
-		lb, rest = &lbConfig{Invalid: err.Error()}, ""
+		lb, rest = &lbConfig{channelFields: channelFields{Invalid: err.Error()}}, ""
 	}
 	fields := make(map[string]json.RawMessage)
 	if rest != "" {

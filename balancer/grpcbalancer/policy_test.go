@@ -285,4 +285,27 @@ func TestConfigSurvivesJSON(t *testing.T) {
 	if err != nil || string(text) != `{"policy":"round_robin"}` {
 		t.Errorf("got %s, %v", text, err)
 	}
+
+	const complete = `{"maxConnections":3,"policy":"weighted","reportPeriod":"10s","slowStart":"1.5s","streamsPerConnection":7}`
+	if config, err = parser.ParseConfig(json.RawMessage(complete)); err != nil {
+		t.Fatal(err)
+	}
+	if text, err = json.Marshal(config); err != nil || string(text) != complete {
+		t.Errorf("got %s, %v", text, err)
+	}
+}
+
+func TestAMistakeInTheConfigOfThePolicyIsAnErrorThatNamesTheField(t *testing.T) {
+	parser := gbalancer.Get(grpcbalancer.Name).(gbalancer.ConfigParser)
+	for text, want := range map[string]string{
+		`{"policy":7}`:           `sidestep config: policy: number is not a string`,
+		`{"slowStart":"soon"}`:   `sidestep config: slowStart: "soon" is not a duration such as "1.5s"`,
+		`{"reportPeriod":10}`:    `sidestep config: reportPeriod: 10 is not a duration such as "1.5s"`,
+		`{"maxConnections":"3"}`: `sidestep config: maxConnections: string is not a whole number`,
+		`{"choices":11}`:         `sidestep config: choices: want 2 to 10`,
+	} {
+		if _, err := parser.ParseConfig(json.RawMessage(text)); err == nil || err.Error() != want {
+			t.Errorf("%s: got %v, want %s", text, err, want)
+		}
+	}
 }
