@@ -2,6 +2,7 @@ package balancer
 
 import (
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -29,6 +30,11 @@ type Hooks struct {
 	// requests, such as "grpc". A Balancer with a name is one of [Statuses], keeps
 	// its latest events, and logs those that matter.
 	Name, Adapter string
+	// Client tells Balancers of the same target apart, in [Statuses] and in the log:
+	// it is what the user calls the channel or the transport. It may be empty.
+	Client string
+	// Logger gets what is worth a line. The default is slog.Default().
+	Logger *slog.Logger
 	// Connect returns what the adapter keeps for a new backend. It must not
 	// block, nor call the Balancer.
 	Connect func(b *Backend) Conn

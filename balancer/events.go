@@ -1,6 +1,7 @@
 package balancer
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -91,7 +92,7 @@ func (b *Balancer) happened(kind EventKind, be *Backend, detail string) {
 	b.events.n++
 	suppressed, ok := b.events.mayLog(e)
 	b.events.mu.Unlock()
-	if ok && slog.Default().Enabled(context.Background(), lines[kind].level) {
+	if ok && b.logger().Enabled(context.Background(), lines[kind].level) {
 		b.hooks.AfterFunc(0, func() { b.log(e, suppressed) }) // a handler may do whatever it likes, even make requests
 	}
 }
@@ -110,8 +111,13 @@ func (l *events) mayLog(e event) (suppressed int, ok bool) {
 	return suppressed, l.logged <= logsInAWhole
 }
 
+func (b *Balancer) logger() *slog.Logger { return cmp.Or(b.hooks.Logger, slog.Default()) }
+
 func (b *Balancer) log(e event, suppressed int) {
 	attrs := []slog.Attr{slog.String("target", b.hooks.Name), slog.String("adapter", b.hooks.Adapter)}
+	if b.hooks.Client != "" {
+		attrs = append(attrs, slog.String("client", b.hooks.Client))
+	}
 	if e.backend != "" {
 		attrs = append(attrs, slog.String("backend", e.backend))
 	}
@@ -121,7 +127,7 @@ func (b *Balancer) log(e event, suppressed int) {
 	if suppressed > 0 {
 		attrs = append(attrs, slog.Int("suppressed", suppressed))
 	}
-	slog.LogAttrs(context.Background(), lines[e.kind].level, lines[e.kind].message, attrs...) //nolint:sloglint // one of few
+	b.logger().LogAttrs(context.Background(), lines[e.kind].level, lines[e.kind].message, attrs...) //nolint:sloglint // one of few
 }
 
 // latest returns the events that are kept, the oldest first.

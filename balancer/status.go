@@ -14,7 +14,10 @@ type Status struct {
 	// Target is whose backends they are, and Adapter who sends the requests: "grpc"
 	// or "http".
 	Target, Adapter string
-	Policy          string
+	// Client is what the user calls the channel or the transport, by the Name of its
+	// Config. It may be empty.
+	Client string
+	Policy string
 	// FailOpen says that no backend is fit, and that those which are not are used.
 	FailOpen bool
 	Backends []BackendStatus
@@ -66,6 +69,7 @@ func (b *Balancer) Status() Status {
 	s := Status{
 		Target:   b.hooks.Name,
 		Adapter:  b.hooks.Adapter,
+		Client:   b.hooks.Client,
 		Policy:   b.policyName(),
 		FailOpen: rotation.failsOpen(),
 		Counts:   b.counts.read(),

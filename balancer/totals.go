@@ -75,7 +75,7 @@ func Statuses() []Status {
 		statuses = append(statuses, b.Status())
 	}
 	slices.SortFunc(statuses, func(a, b Status) int {
-		return strings.Compare(a.Target+" "+a.Adapter, b.Target+" "+b.Adapter)
+		return strings.Compare(a.Target+" "+a.Adapter+" "+a.Client, b.Target+" "+b.Adapter+" "+b.Client)
 	})
 	return statuses
 }

@@ -34,6 +34,7 @@ type Config struct {
 func NewBuilder(scheme string, config Config) grpcresolver.Builder {
 	return &builder{
 		scheme:   scheme,
+		logger:   config.Logger,
 		invalid:  config.Selection.Validate(),
 		selector: selection.New(config.Source, config.Selection, config.Logger),
 	}
@@ -45,6 +46,7 @@ type builder struct {
 	scheme   string
 	invalid  error // what is wrong with the config
 	selector *selection.Selector
+	logger   *slog.Logger
 }
 
 // Scheme implements grpcresolver.Builder.
@@ -64,6 +66,7 @@ func (b *builder) Build(target grpcresolver.Target, cc grpcresolver.ClientConn, 
 	return start(&nameResolver{
 		cc:           cc,
 		text:         target.String(),
+		logger:       b.logger,
 		subscription: b.selector.Subscribe(parsed, written(target, parsed)),
 	}), nil
 }

@@ -2,6 +2,7 @@ package resolver
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 
 	grpcresolver "google.golang.org/grpc/resolver"
@@ -18,7 +19,8 @@ type nameResolver struct {
 	cc           grpcresolver.ClientConn
 	text         string // the target as the channel knows it
 	subscription *selection.Subscription
-	close        func() // ends run and waits for it
+	logger       *slog.Logger // nil: the default
+	close        func()       // ends run and waits for it
 
 	// What the channel was told last; owned by run.
 	told      bool
@@ -83,6 +85,9 @@ func (r *nameResolver) update(view selection.View) {
 	}
 	next := state(usable, reason, r.usable, r.addresses)
 	next.Attributes = next.Attributes.WithValue(reporterKey{}, reporter{r.subscription.Subscription})
+	if r.logger != nil {
+		next.Attributes = next.Attributes.WithValue(loggerKey{}, loggerValue{r.logger})
+	}
 	r.told, r.usable, r.addresses, r.reason = true, usable, next.Addresses, reason
 	err := r.cc.UpdateState(next)
 	if err != nil && reason != nil {

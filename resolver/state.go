@@ -1,6 +1,8 @@
 package resolver
 
 import (
+	"log/slog"
+
 	"google.golang.org/grpc/attributes"
 	grpcresolver "google.golang.org/grpc/resolver"
 
@@ -73,6 +75,23 @@ func ReportUnreachable(s grpcresolver.State) {
 		r.Unreachable()
 	}
 }
+
+// Logger returns the one of the Config of the resolver that made a state, or nil. It is
+// for load-balancing policies.
+func Logger(s grpcresolver.State) *slog.Logger {
+	v, _ := s.Attributes.Value(loggerKey{}).(loggerValue)
+	return v.Logger
+}
+
+type loggerKey struct{}
+
+func (loggerKey) String() string { return "sidestep.logger" }
+
+// A loggerValue is a Logger as a value of gRPC attributes.
+type loggerValue struct{ *slog.Logger }
+
+// String is for gRPC's logs.
+func (loggerValue) String() string { return "set" }
 
 type reporterKey struct{}
 

@@ -3,6 +3,7 @@ package grpcbalancer_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -81,3 +82,45 @@ func TestOptionsOfTheCallerPrevailInNewClient(t *testing.T) {
 		t.Errorf("the authority is %v, the interceptor was called %d times", got, called)
 	}
 }
+
+func TestAChannelHasALoggerAndANameOfItsOwn(t *testing.T) {
+	p := startPod(t, "quiz-0")
+	lines := make(chan string, 100)
+	config := grpcbalancer.Config{Name: "hasty", Logger: slog.New(handler(lines)), Source: newSource(p.endpoint())}
+	conn, err := grpcbalancer.NewClient(quiz, config, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	mustAsk(t, conn, 1)
+	if all := balancer.Statuses(); len(all) != 1 || all[0].Client != "hasty" {
+		t.Errorf("the statuses are %+v", all)
+	}
+	select {
+	case line := <-lines:
+		if line != "sidestep: backends changed: hasty" {
+			t.Errorf("logged %s", line)
+		}
+	case <-time.After(patience):
+		t.Error("nothing is logged")
+	}
+}
+
+// A handler is a slog.Handler that sends on each message, with its attribute client.
+type handler chan<- string
+
+func (handler) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h handler) Handle(_ context.Context, r slog.Record) error {
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == "client" {
+			h <- r.Message + ": " + a.Value.String()
+		}
+		return true
+	})
+	return nil
+}
+
+func (h handler) WithAttrs([]slog.Attr) slog.Handler { return h }
+
+func (h handler) WithGroup(string) slog.Handler { return h }

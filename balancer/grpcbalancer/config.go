@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"google.golang.org/grpc/metadata"
@@ -21,6 +22,14 @@ import (
 
 // Config says how a channel works. The zero value is ready to use.
 type Config struct {
+	// Name tells this channel from others to the same target, in the Client field of
+	// balancer.Statuses and in the log. The default is none.
+	Name string
+	// Logger gets what the channel has to say: backends that are ejected, say. The
+	// default is slog.Default(). The watch of a target, which all clients of a process
+	// share, logs to slog.Default(). A Logger has no effect together with a resolver of
+	// another package.
+	Logger *slog.Logger
 	// Balancer says how to choose among the backends.
 	Balancer balancer.Config
 	// Source finds the endpoints of a k8s or headless target. The default is the
@@ -118,6 +127,7 @@ type channelFields struct {
 	MaxConnections       int                 `json:"maxConnections,omitempty"`
 	StreamsPerConnection int                 `json:"streamsPerConnection,omitempty"`
 	ReportPeriod         jsonconfig.Duration `json:"reportPeriod,omitempty"`
+	Name                 string              `json:"name,omitempty"`
 	Channel              uint64              `json:"channel,omitempty"` // whose config it is
 	Invalid              string              `json:"invalid,omitempty"` // why there is no Config
 }
@@ -146,6 +156,7 @@ func (c *Config) forPolicy(channel uint64) *lbConfig {
 	return &lbConfig{
 		Config: c.Balancer,
 		channelFields: channelFields{
+			Name:                 c.Name,
 			Channel:              channel,
 			MaxConnections:       c.MaxConnections,
 			StreamsPerConnection: c.StreamsPerConnection,

@@ -57,7 +57,7 @@ func DialOptions(config balancer.Config) []grpc.DialOption {
 //
 // Of two options that set the same thing gRPC takes the later, so whatever is
 // given after these prevails. Resolvers are the exception, of which gRPC takes the
-// first: a Config with a Source or a Selection brings its own with WithResolvers, and
+// first: a Config with a Source, a Selection or a Logger brings its own with WithResolvers, and
 // without them the resolver is the one that is registered for the scheme, or that
 // of grpc.WithResolvers(resolver.NewBuilder(...)) before or after these options.
 func (c Config) DialOptions() []grpc.DialOption {
@@ -67,7 +67,7 @@ func (c Config) DialOptions() []grpc.DialOption {
 		grpc.WithChainUnaryInterceptor(ch.unary),
 		grpc.WithChainStreamInterceptor(ch.stream),
 	}
-	if c.Source != nil || c.Selection != (selection.Config{}) {
+	if c.Source != nil || c.Selection != (selection.Config{}) || c.Logger != nil {
 		options = append(options, grpc.WithResolvers(c.resolvers()...))
 	}
 	if !c.KeepProxy {
@@ -86,7 +86,7 @@ func (c Config) DialOptions() []grpc.DialOption {
 func (c *Config) resolvers() []grpcresolver.Builder {
 	var builders []grpcresolver.Builder
 	for _, scheme := range resolver.Schemes() {
-		builders = append(builders, resolver.NewBuilder(scheme, resolver.Config{Source: c.Source, Selection: c.Selection}))
+		builders = append(builders, resolver.NewBuilder(scheme, resolver.Config{Source: c.Source, Selection: c.Selection, Logger: c.Logger}))
 	}
 	return builders
 }

@@ -2,11 +2,14 @@ package grpcbalancer
 
 import (
 	"fmt"
+	"log/slog"
 	"reflect"
 
 	gbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/balancer/base"
 	"google.golang.org/grpc/connectivity"
+
+	"github.com/sidestep-lb/sidestep/resolver"
 )
 
 // A policy balances one channel. gRPC calls its methods one at a time.
@@ -23,7 +26,7 @@ type policy struct {
 // UpdateClientConnState implements gbalancer.Balancer. It returns
 // ErrBadResolverState if there is no endpoint.
 func (p *policy) UpdateClientConnState(s gbalancer.ClientConnState) error {
-	if err := p.configure(s.BalancerConfig); err != nil {
+	if err := p.configure(s.BalancerConfig, resolver.Logger(s.ResolverState)); err != nil {
 		return err
 	}
 	return p.pool.update(s.ResolverState)
@@ -33,7 +36,7 @@ func (p *policy) UpdateClientConnState(s gbalancer.ClientConnState) error {
 // config that changes in the life of a channel is rare, so this takes the
 // simplest way that fails no request: the old connections finish what they have
 // begun, and new requests wait for the new ones.
-func (p *policy) configure(lb any) error {
+func (p *policy) configure(lb any, logger *slog.Logger) error {
 	config, ok := lb.(*lbConfig)
 	if !ok {
 		config = &lbConfig{} // the policy is named without a config
@@ -41,7 +44,7 @@ func (p *policy) configure(lb any) error {
 	if p.pool != nil && reflect.DeepEqual(config, p.config) {
 		return nil
 	}
-	next, err := newPool(p.cc, p.target, config, p.newPolicy)
+	next, err := newPool(p.cc, p.target, config, p.newPolicy, logger)
 	if err != nil {
 		return fmt.Errorf("%s: %w", Name, err)
 	}

@@ -3,6 +3,7 @@ package grpcbalancer
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -60,7 +61,7 @@ type pool struct {
 	chosen  int                            // calls that wait for one certain backend, see all.go; guarded by mu
 }
 
-func newPool(cc gbalancer.ClientConn, target string, config *lbConfig, newPolicy NewPolicy) (*pool, error) {
+func newPool(cc gbalancer.ClientConn, target string, config *lbConfig, newPolicy NewPolicy, logger *slog.Logger) (*pool, error) {
 	p := &pool{
 		cc:           cc,
 		target:       target,
@@ -81,7 +82,8 @@ func newPool(cc gbalancer.ClientConn, target string, config *lbConfig, newPolicy
 	complete.NewPolicy = newPolicy
 	var err error
 	p.balancer, err = balancer.New(complete, balancer.Hooks{
-		Name: target, Adapter: "grpc", ConnectFirst: true, Connect: p.connect, Published: p.push,
+		Name: target, Adapter: "grpc", Client: config.Name, Logger: logger,
+		ConnectFirst: true, Connect: p.connect, Published: p.push,
 	})
 	return p, err
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -18,6 +19,9 @@ import (
 
 // Config says how a Transport works. The zero value is ready to use in a pod.
 type Config struct {
+	// Name tells this Transport from others to the same Service, in the Client field of
+	// balancer.Statuses and in the log. The default is none.
+	Name string
 	// Balancer says how to choose among the pods of a Service.
 	Balancer balancer.Config
 	// Source finds the endpoints of Services. The default is the process's own, see
@@ -97,6 +101,10 @@ type Config struct {
 	// answer or has failed, where it went, and why more than once. It is for traces,
 	// see package balancer/telemetry, and must not block.
 	Traced func(ctx context.Context, t *balancer.Trace)
+	// Logger gets what the Transport has to say: backends that are ejected, say. The
+	// default is slog.Default(). The watch of a Service, which all clients of a process
+	// share, logs to slog.Default().
+	Logger *slog.Logger
 	// Probe, if set, says how to probe the pods.
 	Probe *Probe
 	// DrainTimeout is how long requests in flight may go on after their pod began

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/sidestep-lb/sidestep/balancer"
 	"github.com/sidestep-lb/sidestep/balancer/httpbalancer"
@@ -129,4 +130,14 @@ func ExampleServiceTarget() {
 	// k8s:///quiz.kiada:80
 	// k8s:///quiz.kiada.svc.cluster.local:8443
 	// www.example.com is no Service
+}
+
+// A program that ends gives its requests some time, and no more.
+func ExampleTransport_Shutdown() {
+	transport := httpbalancer.New(httpbalancer.Config{Name: "checkout"})
+	// ... http.Client{Transport: transport}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	fmt.Println(transport.Shutdown(ctx))
+	// Output: <nil>
 }

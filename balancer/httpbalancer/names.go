@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"log/slog"
 	"net"
 	"os"
 	"strings"
@@ -155,7 +154,7 @@ func (t *Transport) inHosts(host string) bool {
 	defer t.names.mu.Unlock()
 	if !t.names.told[host] && len(t.names.told) < maxVerdicts {
 		t.names.told[strings.Clone(host)] = true
-		slog.Info("sidestep: the host is in the hosts file, so that its requests go through the base transport",
+		t.logger().Info("sidestep: the host is in the hosts file, so that its requests go through the base transport",
 			"host", host, "file", t.hosts.Path(), "addresses", addrs)
 	}
 	return true

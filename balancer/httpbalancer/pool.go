@@ -69,6 +69,8 @@ func newPool(t *Transport, target discovery.Target) *pool {
 	p.balancer, _ = balancer.New(t.config.Balancer, balancer.Hooks{
 		Name:           target.String(),
 		Adapter:        "http",
+		Client:         t.config.Name,
+		Logger:         t.config.Logger,
 		Now:            p.now,
 		Connect:        p.connect,
 		FitnessChanged: func(b *balancer.Backend) { b.Conn().(*backendConn).member.Load().revival.start() },

@@ -1,7 +1,9 @@
 package httpbalancer
 
 import (
+	"cmp"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/http"
 	"sync"
@@ -44,7 +46,8 @@ type Transport struct {
 	pools atomic.Pointer[map[discovery.Target]*pool]
 
 	closing sync.Once
-	closed  atomic.Bool // set with mu held
+	drained chan struct{} // closed at the end of Close
+	closed  atomic.Bool   // set with mu held
 	mu      sync.Mutex
 	sweep   *time.Timer    // closes idle pools, while there are any; guarded by mu
 	sweeps  sync.WaitGroup // sweeps that are due or running; added to with mu held
@@ -63,9 +66,9 @@ func invalid(config Config) error {
 }
 
 func newTransport(config Config, lookup lookupFunc) *Transport {
-	t := &Transport{config: config, invalid: invalid(config), base: config.Base, lookup: lookup, askFirst: config.Source == nil}
+	t := &Transport{config: config, invalid: invalid(config), base: config.Base, lookup: lookup, drained: make(chan struct{}), askFirst: config.Source == nil}
 	t.names = newNames(t.ask)
-	t.selector = selection.New(config.Source, config.Selection, nil)
+	t.selector = selection.New(config.Source, config.Selection, config.Logger)
 	t.hosts = t.selector.Hosts()
 	t.domain = sync.OnceValue(func() string { return ownDomain(t.selector.Source(discovery.SchemeKubernetes)) })
 	t.namespace = sync.OnceValue(func() string {
@@ -217,33 +220,8 @@ func (t *Transport) CloseIdleConnections() {
 	}
 }
 
-// Close ends all watches, waits for the requests to Services that are in flight,
-// but no longer than the DrainTimeout, and closes their connections. New
-// requests, and those that have not been sent yet, fail with an error that wraps
-// discovery.ErrClosed. Close may be called more than once; it returns nil.
-func (t *Transport) Close() error {
-	t.closing.Do(func() {
-		t.mu.Lock()
-		t.closed.Store(true)
-		pools := *t.pools.Load()
-		t.pools.Store(&map[discovery.Target]*pool{})
-		if t.sweep != nil && t.sweep.Stop() {
-			t.sweeps.Done()
-		}
-		t.mu.Unlock()
-
-		t.names.close()
-		for p := range distinct(pools) {
-			p.stop()
-		}
-		for p := range distinct(pools) {
-			p.wait()
-		}
-		t.sweeps.Wait()
-		t.base.CloseIdleConnections()
-	})
-	return nil
-}
+// logger returns the one of the Config.
+func (t *Transport) logger() *slog.Logger { return cmp.Or(t.config.Logger, slog.Default()) }
 
 // distinct returns each pool once.
 func distinct(pools map[discovery.Target]*pool) map[*pool]struct{} {

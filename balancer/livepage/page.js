@@ -6,7 +6,7 @@
   const main = document.getElementById("main"), live = document.getElementById("live");
   const colours = ["#4c78d8", "#e0803a", "#3aa57a", "#b25fc4", "#c9a227", "#d0527d", "#4aa8c0", "#8a7a66"];
   const others = "#8c95a1";
-  const history = new Map(); // of each balancer, by target, adapter and number
+  const history = new Map(); // of each balancer, by target, adapter, client and number
 
   const make = (tag, options = {}, ...children) => {
     const e = document.createElement(tag);
@@ -103,7 +103,7 @@
       make("summary", { text: `events: ${b.events.length}` }),
       table(["ago", "event", "backend", "detail"], b.events.map(e => [span(e.ago), e.kind, e.backend || "–", wide(e.detail || "")])));
     return make("section", {},
-      make("div", { class: "head" }, make("h2", { text: b.target }), make("span", { text: `${b.adapter}, ${b.policy}` }),
+      make("div", { class: "head" }, make("h2", { text: b.target }), make("span", { text: `${b.adapter}${b.client ? " " + b.client : ""}, ${b.policy}` }),
         make("span", { text: `${now.total.toFixed(now.total < 10 ? 1 : 0)} requests/s` })),
       b.failOpen && make("p", { class: "problem", text: "No backend is fit, so those that are not are used." }),
       make("h3", { text: "share of requests, last two minutes" }), chart(h, b.backends),
@@ -134,7 +134,7 @@
     const time = Date.parse(s.time), numbers = new Map();
     document.getElementById("place").textContent = [s.node && "node " + s.node, s.zone && "zone " + s.zone].filter(Boolean).join(", ");
     const sections = s.balancers.map(b => {
-      const name = b.target + " " + b.adapter, number = (numbers.get(name) || 0) + 1;
+      const name = b.target + " " + b.adapter + " " + (b.client || ""), number = (numbers.get(name) || 0) + 1;
       numbers.set(name, number);
       return showBalancer(b, name + " " + number, time);
     });

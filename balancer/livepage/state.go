@@ -56,6 +56,7 @@ type endpoint struct {
 type balanced struct {
 	Target   string            `json:"target"`
 	Adapter  string            `json:"adapter"`
+	Client   string            `json:"client,omitempty"` // its name
 	Policy   string            `json:"policy"`
 	FailOpen bool              `json:"failOpen"`
 	Counts   map[string]uint64 `json:"counts"`
@@ -152,7 +153,7 @@ func conditions(e *discovery.Endpoint) string {
 
 func readBalancer(status balancer.Status, now time.Time, listed int) balanced {
 	b := balanced{
-		Target: status.Target, Adapter: status.Adapter, Policy: status.Policy, FailOpen: status.FailOpen,
+		Target: status.Target, Adapter: status.Adapter, Client: status.Client, Policy: status.Policy, FailOpen: status.FailOpen,
 		Counts: countsOf(status.Counts), Backends: []backend{}, Events: []event{},
 	}
 	slices.SortStableFunc(status.Backends, func(x, y balancer.BackendStatus) int { // what is out of order comes first
