@@ -101,7 +101,11 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, &requestError{err: err}
 	case p == nil:
-		return t.base.RoundTrip(req)
+		resp, err := t.base.RoundTrip(req)
+		if err != nil {
+			err = t.explainBase(req, err)
+		}
+		return resp, err
 	default:
 		return p.roundTrip(req)
 	}

@@ -80,10 +80,38 @@ func TestATokenThatIsNoGoodIsReportedAndTriedAgain(t *testing.T) {
 
 func TestOutsideAClusterTheErrorSaysSoAtOnce(t *testing.T) {
 	t.Setenv("KUBERNETES_SERVICE_HOST", "")
-	_, err := discovery.Resolve(context.Background(), kube.NewForTest(kube.Config{}, t.TempDir()), parse(t, "k8s:///quiz.kiada:grpc"))
-	const want = "k8s:///quiz.kiada:grpc: source unavailable: not in a cluster: KUBERNETES_SERVICE_HOST is not set; outside of one, give kube.Config a Host"
-	if !errors.Is(err, discovery.ErrUnavailable) || err.Error() != want {
+	dir := t.TempDir()
+	source := kube.NewForTest(kube.Config{}, dir)
+	_, err := discovery.Resolve(context.Background(), source, parse(t, "k8s:///quiz.kiada:grpc"))
+	want := "source unavailable: not in a cluster: KUBERNETES_SERVICE_HOST is not set, there is no service-account token at " + filepath.Join(dir, "token") +
+		`, and kube.Config has no Host; outside of a cluster run "kubectl proxy" and give the Config of the client this Source: kube.New(kube.Config{Host: "http://127.0.0.1:8001"})`
+	if !errors.Is(err, discovery.ErrUnavailable) || err.Error() != "k8s:///quiz.kiada:grpc: "+want {
 		t.Errorf("error: %v", err)
+	}
+	if err := source.Available(); !errors.Is(err, discovery.ErrUnavailable) || err.Error() != want {
+		t.Errorf("Available: %v", err)
+	}
+	writeFile(t, filepath.Join(dir, "token"), "secret")
+	if err := kube.NewForTest(kube.Config{}, dir).Available(); err == nil || strings.Contains(err.Error(), "token") {
+		t.Errorf("with a token, Available: %v", err)
+	}
+}
+
+func TestAvailableSaysWhetherThereIsAnAPIServerToAsk(t *testing.T) {
+	t.Setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
+	dir := t.TempDir()
+	if err := kube.NewForTest(kube.Config{}, dir).Available(); err == nil || !strings.Contains(err.Error(), "no service-account token at "+dir) {
+		t.Errorf("in a pod without a token: %v", err)
+	}
+	writeFile(t, filepath.Join(dir, "token"), "secret")
+	if err := kube.NewForTest(kube.Config{}, dir).Available(); err != nil {
+		t.Errorf("in a pod: %v", err)
+	}
+	if err := kube.New(kube.Config{Host: "http://127.0.0.1:8001"}).Available(); err != nil {
+		t.Errorf("with kubectl proxy: %v", err)
+	}
+	if err := kube.New(kube.Config{Host: "ftp://api"}).Available(); err == nil || !strings.Contains(err.Error(), "ftp://api") {
+		t.Errorf("with a host that is no URL: %v", err)
 	}
 }
 

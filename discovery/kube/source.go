@@ -109,7 +109,7 @@ func (s *Source) newClient() (*kubeapi.Client, error) {
 	}
 	config, err := kubeapi.InCluster(s.accountDir)
 	if err != nil {
-		return nil, fmt.Errorf("%w; outside of one, give kube.Config a Host", err)
+		return nil, s.notInCluster()
 	}
 	return kubeapi.NewClient(config)
 }

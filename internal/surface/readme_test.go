@@ -37,16 +37,24 @@ var imports = map[string]string{
 
 var blocks = regexp.MustCompile("(?ms)^```(\\w+)\n(.*?)^```$")
 
-// The code of the README is compiled, each block for itself.
-func TestTheCodeOfTheREADMECompiles(t *testing.T) {
-	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
-	if err != nil {
-		t.Fatal(err)
+// The code of the README and of docs is compiled, each block for itself.
+func TestTheCodeOfTheREADMEAndTheDocsCompiles(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	var texts strings.Builder
+	for _, file := range append(files, filepath.Join(root, "README.md")) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts.Write(text)
 	}
 	overlay := make(map[string]string)
 	var packages []string
 	scratch := t.TempDir()
-	for i, block := range blocks.FindAllStringSubmatch(string(readme), -1) {
+	for i, block := range blocks.FindAllStringSubmatch(texts.String(), -1) {
 		if block[1] != "go" {
 			continue
 		}
@@ -63,7 +71,7 @@ func TestTheCodeOfTheREADMECompiles(t *testing.T) {
 		packages = append(packages, "./internal/surface/testdata/"+name)
 	}
 	if len(packages) < 3 {
-		t.Fatalf("the README has %d blocks of Go", len(packages))
+		t.Fatalf("the README and the docs have %d blocks of Go", len(packages))
 	}
 	text, err := json.Marshal(map[string]any{"Replace": overlay})
 	if err != nil {
