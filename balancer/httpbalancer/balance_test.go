@@ -173,6 +173,27 @@ func TestAnInvalidConfigFailsRequestsWithTheNameOfTheField(t *testing.T) {
 	}
 }
 
+func TestAnImpossibleConfigIsAnErrorOfNewTransport(t *testing.T) {
+	for want, config := range map[string]httpbalancer.Config{
+		`httpbalancer config: Balancer: policy: "roulette" is unknown`: {Balancer: balancer.Config{Policy: "roulette"}},
+		`httpbalancer config: Selection: SubsetSize: -1 is negative`:   {Selection: selection.Config{SubsetSize: -1}},
+		`httpbalancer config: MaxConnAge: -1s is negative`:             {MaxConnAge: -time.Second},
+		`httpbalancer config: Retry.MaxAttempts: -1 is negative`:       {Retry: httpbalancer.Retry{MaxAttempts: -1}},
+		`httpbalancer config: Hedge.Percentile: 100 `:                  {Hedge: httpbalancer.Hedge{Percentile: 100}},
+		`httpbalancer config: Probe.Timeout: -1s is negative`:          {Probe: &httpbalancer.Probe{Timeout: -time.Second}},
+	} {
+		transport, err := httpbalancer.NewTransport(config)
+		if transport != nil || err == nil || !strings.HasPrefix(err.Error(), want) || strings.Count(err.Error(), "config: ") != 1 {
+			t.Errorf("got %v, %v, want an error that begins with %q", transport, err, want)
+		}
+	}
+	transport, err := httpbalancer.NewTransport(httpbalancer.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport.Close()
+}
+
 func TestASubsetOfTheEndpointsIsUsed(t *testing.T) {
 	pods := []*server{start(t, "quiz-0", nil), start(t, "quiz-1", nil), start(t, "quiz-2", nil)}
 	transport := newTransport(t, httpbalancer.Config{Source: serving(pods...), Selection: selection.Config{SubsetSize: 2}})

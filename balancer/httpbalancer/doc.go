@@ -1,7 +1,9 @@
 // Package httpbalancer is an http.RoundTripper that sends requests to a
 // Kubernetes Service straight to the best of its pods:
 //
-//	transport := httpbalancer.New(httpbalancer.Config{})
+//	transport, err := httpbalancer.NewTransport(httpbalancer.Config{})
+//	...
+//	defer transport.Close()
 //	client := &http.Client{Transport: transport}
 //	client.Get("http://quiz.kiada/questions")
 //

@@ -36,7 +36,11 @@ func Example() {
 		Source: kube.New(kube.Config{Host: cluster.URL(), Client: cluster.Client(), AllowLocalAddresses: true}),
 	}
 
-	transport := httpbalancer.New(config)
+	transport, err := httpbalancer.NewTransport(config)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	defer transport.Close()
 	client := &http.Client{Transport: transport}
 	resp, err := client.Get("http://quiz.kiada/questions")
@@ -140,4 +144,11 @@ func ExampleTransport_Shutdown() {
 	defer cancel()
 	fmt.Println(transport.Shutdown(ctx))
 	// Output: <nil>
+}
+
+// An impossible config is an error that names the field.
+func ExampleNewTransport() {
+	_, err := httpbalancer.NewTransport(httpbalancer.Config{DrainTimeout: -time.Second})
+	fmt.Println(err)
+	// Output: httpbalancer config: DrainTimeout: -1s is negative
 }

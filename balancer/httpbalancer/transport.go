@@ -53,9 +53,22 @@ type Transport struct {
 	sweeps  sync.WaitGroup // sweeps that are due or running; added to with mu held
 }
 
-// New returns a Transport. It asks nobody anything yet and cannot fail; if a
-// field of config is impossible, all requests to Services return an error that
-// names the field.
+// NewTransport returns a Transport. It does no I/O. The error names the field of
+// config that is impossible, see [Config.Validate].
+func NewTransport(config Config) (*Transport, error) {
+	if err := config.Validate(); err != nil {
+		return nil, fmt.Errorf("httpbalancer config: %w", err)
+	}
+	return newTransport(config, lookupService), nil
+}
+
+// New is [NewTransport] for a config that is known to be possible, such as the zero
+// value, so that it can be part of an expression:
+//
+//	client := &http.Client{Transport: httpbalancer.New(httpbalancer.Config{})}
+//
+// If config is impossible after all, each request to a Service fails with the error
+// of NewTransport.
 func New(config Config) *Transport { return newTransport(config, lookupService) }
 
 func invalid(config Config) error {

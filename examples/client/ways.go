@@ -69,7 +69,10 @@ func (o options) http(config balancer.Config, base *http.Transport) (*load.Way, 
 	}
 	base.DialContext = nil // sidestep's own knows that pods are near
 	ours.Base = base
-	transport := httpbalancer.New(ours)
+	transport, err := httpbalancer.NewTransport(ours)
+	if err != nil {
+		return nil, err
+	}
 	way := load.HTTP(transport, o.method, o.target)
 	way.Close = func() { transport.Close() }
 	return way, nil
