@@ -124,14 +124,15 @@ const maxTried = 4
 
 // A history is which backends a call has been sent to, the latest last.
 type history struct {
-	mu    sync.Mutex
-	tried [maxTried]*balancer.Backend // guarded by mu
-	n     int                         // guarded by mu
-	why   balancer.Reason             // there may be another attempt; guarded by mu
-	last  lastAttempt                 // guarded by mu
-	paid  bool                        // the budget has paid for the next attempt; guarded by mu
-	pool  *pool                       // that picked last; guarded by mu
-	next  *balancer.Pick              // for the next attempt, or nil; guarded by mu
+	mu       sync.Mutex
+	tried    [maxTried]*balancer.Backend // guarded by mu
+	n        int                         // guarded by mu
+	attempts int                         // so far, of which the latest n are in tried; guarded by mu
+	why      balancer.Reason             // there may be another attempt; guarded by mu
+	last     lastAttempt                 // guarded by mu
+	paid     bool                        // the budget has paid for the next attempt; guarded by mu
+	pool     *pool                       // that picked last; guarded by mu
+	next     *balancer.Pick              // for the next attempt, or nil; guarded by mu
 }
 
 // A lastAttempt is what a retry depends on.
@@ -182,6 +183,7 @@ func (h *history) add(b *balancer.Backend) {
 	}
 	h.tried[h.n] = b
 	h.n++
+	h.attempts++
 }
 
 // request returns what the Balancer has to know of a request with this context,

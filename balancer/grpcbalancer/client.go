@@ -21,6 +21,9 @@ import (
 // The target is k8s:///SERVICE[.NAMESPACE][:PORT], headless:///NAME[:PORT],
 // static:///ADDRESS:PORT,..., or any other that gRPC has a resolver for.
 //
+// The error of a call is a status, and a *balancer.CallError by errors.As. It is no
+// longer the very error value of gRPC: compare codes with status.Code.
+//
 // NewClient does not wait for the network. Its errors are an impossible config,
 // with the name of the field; a malformed target, as a *discovery.TargetError; and
 // those of grpc.NewClient.

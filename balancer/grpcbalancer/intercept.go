@@ -45,7 +45,7 @@ func (ch *channel) unary(ctx context.Context, method string, req, reply any, cc 
 	if ch.traced != nil {
 		ch.traced(ctx, c.trace)
 	}
-	return explain(cc, err)
+	return c.failed(explain(cc, err))
 }
 
 func (ch *channel) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
@@ -62,7 +62,7 @@ func (ch *channel) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.C
 	stream, err := open(c, desc, cc, method, opts...)
 	if err != nil {
 		c.tell()
-		return nil, explain(cc, err)
+		return nil, c.failed(explain(cc, err))
 	}
 	return &watchedStream{ClientStream: stream, call: c}, nil
 }

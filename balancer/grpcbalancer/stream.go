@@ -87,6 +87,9 @@ func (s *watchedStream) RecvMsg(m any) error {
 	if err != nil {
 		s.call.release(withoutEOF(err))
 	}
+	if withoutEOF(err) != nil {
+		err = s.call.failed(err)
+	}
 	if s.heard {
 		return err
 	}

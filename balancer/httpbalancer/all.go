@@ -58,7 +58,7 @@ func (t *Transport) All(req *http.Request, concurrency int) (iter.Seq[Answer], e
 		err = errClosed
 	}
 	if err != nil {
-		return nil, &requestError{err: err}
+		return nil, &requestError{target: p.target, err: err}
 	}
 	var ready []*discovery.Endpoint
 	for i := range snapshot.Endpoints {
@@ -67,7 +67,7 @@ func (t *Transport) All(req *http.Request, concurrency int) (iter.Seq[Answer], e
 		}
 	}
 	if len(ready) == 0 {
-		return nil, &requestError{err: snapshot.Unusable(p.target)}
+		return nil, &requestError{target: p.target, err: snapshot.Unusable(p.target)}
 	}
 	return func(yield func(Answer) bool) { p.all(req, ready, max(concurrency, 1), yield) }, nil
 }
@@ -75,7 +75,7 @@ func (t *Transport) All(req *http.Request, concurrency int) (iter.Seq[Answer], e
 // all is the loop over the answers.
 func (p *pool) all(req *http.Request, ready []*discovery.Endpoint, concurrency int, yield func(Answer) bool) {
 	if !p.hold() {
-		yield(Answer{Err: &requestError{err: errClosed}})
+		yield(Answer{Err: &requestError{target: p.target, err: errClosed}})
 		return
 	}
 	defer p.conns.Done()
@@ -154,7 +154,7 @@ func (p *pool) askOne(req *http.Request, e *discovery.Endpoint, c *backendConn) 
 		defer c.Drain() // when the exchange has ended
 	}
 	if a.Response, a.Err = c.ask(req); a.Err != nil { //nolint:bodyclose // the loop over the answers does
-		a.Err = &requestError{p.target, e, a.Err}
+		a.Err = &requestError{target: p.target, backend: e, err: a.Err, attempts: 1}
 	}
 	return a
 }

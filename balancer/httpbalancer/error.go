@@ -2,8 +2,10 @@ package httpbalancer
 
 import (
 	"errors"
+	"net/http"
 	"strings"
 
+	"github.com/sidestep-lb/sidestep/balancer"
 	"github.com/sidestep-lb/sidestep/discovery"
 )
 
@@ -20,6 +22,36 @@ type requestError struct {
 	target  discovery.Target
 	backend *discovery.Endpoint // nil if there is none, and then err names the target
 	err     error
+
+	attempts int // that were made
+}
+
+// named adds the target to the error of a request that entered the pool.
+func (p *pool) named(err error) error {
+	if e, ok := err.(*requestError); ok { //nolint:errorlint // what a pool returns is not wrapped
+		e.target = p.target
+	}
+	return err
+}
+
+// counted adds to the error of a request how many attempts there were.
+func (j *journey) counted(resp *http.Response, err error) (*http.Response, error) {
+	if e, ok := err.(*requestError); ok { //nolint:errorlint // what attempts return is not wrapped
+		j.mu.Lock()
+		e.attempts = j.made
+		j.mu.Unlock()
+	}
+	return resp, err
+}
+
+// As is for errors.As, and makes a *balancer.CallError of the error, if that is of a
+// request to a Service.
+func (e *requestError) As(into any) bool {
+	to, ok := into.(**balancer.CallError)
+	if ok = ok && e.target != (discovery.Target{}); ok {
+		*to = &balancer.CallError{Target: e.target.String(), Endpoint: e.backend, Attempts: e.attempts, Err: e.err}
+	}
+	return ok
 }
 
 // streamErrorPrefix is how the text of net/http's HTTP/2 stream errors begins.

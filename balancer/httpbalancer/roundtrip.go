@@ -26,6 +26,7 @@ type journey struct {
 	mu       sync.Mutex
 	request  balancer.Request    // with the backends that were tried; guarded by mu
 	attempts int                 // those that count; guarded by mu
+	made     int                 // all of them; guarded by mu
 	begun    bool                // first is in use; guarded by mu
 	passed   []*balancer.Backend // those of request.Tried that were given up for another; guarded by mu
 	debts    int                 // how many attempts were given up for another that may not reach its backend; guarded by mu
@@ -64,9 +65,9 @@ func (p *pool) roundTrip(req *http.Request) (*http.Response, error) {
 	j.setCookie()
 	j.repeatable = isIdempotent(req) && (req.Body == nil || req.Body == http.NoBody || req.GetBody != nil)
 	if p.hedge != nil && j.repeatable {
-		return j.hedged()
+		return j.counted(j.hedged())
 	}
-	return j.travel(req, newRequestBody(req), "")
+	return j.counted(j.travel(req, newRequestBody(req), ""))
 }
 
 // travel sends the request to one backend after the other until one answers.
@@ -97,7 +98,7 @@ func (j *journey) travel(req *http.Request, body *requestBody, why balancer.Reas
 					j.pool.reportUnreachable()
 				}
 				body.discard()
-				return nil, cmp.Or[error](end, &requestError{j.pool.target, x.endpoint(), plainError(err)})
+				return nil, cmp.Or[error](end, &requestError{backend: x.endpoint(), err: plainError(err)})
 			}
 			x, why = again, f.reason()
 			continue
@@ -152,6 +153,7 @@ func (j *journey) take(picked balancer.Pick) *exchange {
 	}
 	j.begun = true
 	j.attempts++
+	j.made++
 	j.request.Tried = append(j.request.Tried, picked.Backend())
 	x.backend, x.pick = picked.Backend().Conn().(*backendConn), picked
 	return x

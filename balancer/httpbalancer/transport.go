@@ -106,7 +106,8 @@ func newTransport(config Config, lookup lookupFunc) *Transport {
 // RoundTrip implements http.RoundTripper. A request to a Service waits for the
 // Service's first endpoints no longer than its context lets it. Errors of
 // discovery (see discovery.ErrNoEndpoints and the ones beside it), of the
-// connection and of the context can all be told with errors.Is and errors.As.
+// connection and of the context can all be told with errors.Is and errors.As, and
+// where the request went as a *balancer.CallError.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	p, err := t.enter(req)
 	switch {
@@ -120,7 +121,8 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return resp, err
 	default:
-		return p.roundTrip(req)
+		resp, err := p.roundTrip(req)
+		return resp, p.named(err)
 	}
 }
 
