@@ -105,13 +105,16 @@ func (c Config) Validate() error {
 		return fail("ReportPeriod", c.ReportPeriod, "is negative")
 	}
 	if err := c.Selection.Validate(); err != nil {
-		return fmt.Errorf("Selection: %w", err)
+		return inField("Selection", err)
 	}
 	if err := c.forPolicy(0).validate(); err != nil {
-		return fmt.Errorf("Balancer: %w", err) // its other fields have been looked at
+		return inField("Balancer", err) // its other fields have been looked at
 	}
 	return cmp.Or(c.Retry.validate(), c.Hedge.validate(), c.validateServiceConfig())
 }
+
+// inField says in which field an error is.
+func inField(name string, err error) error { return fmt.Errorf("%s: %w", name, err) }
 
 // An lbConfig is the part of a Config that the policy needs, as gRPC hands it
 // around. Policies that wrap others, such as random_subsetting_experimental,

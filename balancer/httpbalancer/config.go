@@ -135,10 +135,10 @@ const (
 // Validate returns an error that names the field whose value is impossible.
 func (c Config) Validate() error {
 	if err := c.Balancer.Validate(); err != nil {
-		return fmt.Errorf("Balancer: %w", err)
+		return inField("Balancer", err)
 	}
 	if err := c.Selection.Validate(); err != nil {
-		return fmt.Errorf("Selection: %w", err)
+		return inField("Selection", err)
 	}
 	if c.DrainTimeout < 0 {
 		return fmt.Errorf("DrainTimeout: %v is negative", c.DrainTimeout)
@@ -154,6 +154,9 @@ func (c Config) Validate() error {
 	}
 	return cmp.Or(c.Retry.validate(), c.Hedge.validate(), c.Probe.validate())
 }
+
+// inField says in which field an error is.
+func inField(name string, err error) error { return fmt.Errorf("%s: %w", name, err) }
 
 // notInHeaderNames follows RFC 9110, section 5.6.2, for what people write.
 func notInHeaderNames(c rune) bool {
