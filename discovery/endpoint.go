@@ -11,9 +11,9 @@ import (
 type Endpoint struct {
 	// Addr is where the endpoint listens.
 	Addr netip.AddrPort
-	// Other is where the same pod listens in the other address family, for
+	// AltAddr is where the same pod listens in the other address family, for
 	// clients that cannot reach Addr. It is invalid where there is none.
-	Other netip.AddrPort
+	AltAddr netip.AddrPort
 	// UID tells apart two pods that had the same address one after the other.
 	// It is the UID of the pod, or empty where the source knows none.
 	UID string
@@ -56,7 +56,7 @@ func (e *Endpoint) Identity() Identity { return Identity{e.Addr, e.UID} }
 
 // Equal reports whether all that is known of e and o is the same.
 func (e *Endpoint) Equal(o *Endpoint) bool {
-	return e.Addr == o.Addr && e.Other == o.Other && e.UID == o.UID && e.Pod == o.Pod &&
+	return e.Addr == o.Addr && e.AltAddr == o.AltAddr && e.UID == o.UID && e.Pod == o.Pod &&
 		e.AppProtocol == o.AppProtocol && e.Weight == o.Weight && e.Priority == o.Priority &&
 		e.Node == o.Node && e.Zone == o.Zone &&
 		e.Ready == o.Ready && e.Serving == o.Serving && e.Terminating == o.Terminating &&

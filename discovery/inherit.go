@@ -12,8 +12,8 @@ func indexOf(s *Snapshot, readyOnly bool) addrIndex {
 		if readyOnly && !e.Ready {
 			continue
 		}
-		if e.Other.IsValid() {
-			index[e.Other.Addr()] = e
+		if e.AltAddr.IsValid() {
+			index[e.AltAddr.Addr()] = e
 		}
 		index[e.Addr.Addr()] = e
 	}
@@ -54,7 +54,7 @@ func inherit(target Target, last, found *Snapshot) Snapshot {
 		if port != 0 {
 			e.Addr = netip.AddrPortFrom(e.Addr.Addr(), port)
 		}
-		if before := known[e.Addr.Addr()]; before != nil && (before.Addr == e.Addr || before.Other == e.Addr) {
+		if before := known[e.Addr.Addr()]; before != nil && (before.Addr == e.Addr || before.AltAddr == e.Addr) {
 			weight := e.Weight
 			*e = *before
 			e.Ready, e.Serving, e.Terminating, e.Weight = true, true, false, weight

@@ -140,8 +140,8 @@ var (
 	ErrClosed = errors.New("closed")
 )
 
-// Lasting reports whether err will stay until a person does something about
+// IsPermanent reports whether err will stay until a person does something about
 // it, so that a request had better fail at once than wait for it to pass.
-func Lasting(err error) bool {
+func IsPermanent(err error) bool {
 	return errors.Is(err, ErrForbidden) || errors.Is(err, ErrUnavailable)
 }

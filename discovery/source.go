@@ -56,7 +56,7 @@ type View struct {
 func (v View) Stale() bool { return v.Snapshot != nil && v.Err != nil }
 
 // Resolve asks source once for target and returns its first Snapshot. It waits
-// until ctx ends, then says why there was none; a lasting error, such as
+// until ctx ends, then says why there was none; a permanent error, such as
 // ErrForbidden, ends the wait at once.
 func Resolve(ctx context.Context, source Source, target Target) (*Snapshot, error) {
 	sub := Watch(source, target)

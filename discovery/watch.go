@@ -66,7 +66,7 @@ var errSilent = fmt.Errorf("the source has reported nothing for %v", silentAfter
 
 // First waits for the first Snapshot, which is at hand in all but the first
 // moments. When ctx ends before that, the error says what the source was
-// waiting for; a lasting error (see [Lasting]) is returned at once.
+// waiting for; a permanent error (see [IsPermanent]) is returned at once.
 //
 // A ctx with a deadline is waited for to its end. With one that has none, the
 // error of the source is returned once the watch has been failing and there has
@@ -81,7 +81,7 @@ func (s *Subscription) First(ctx context.Context) (*Snapshot, error) {
 			return nil, ErrClosed
 		case view.Snapshot != nil:
 			return view.Snapshot, nil
-		case Lasting(view.Err):
+		case IsPermanent(view.Err):
 			return nil, view.Err
 		case view.Overdue && !limited:
 			return nil, fmt.Errorf("no endpoints of %s are known: %w", s.Target(), view.Err)
@@ -248,7 +248,7 @@ func (w *watch) failLocked(err error) {
 	if errorText(err) == errorText(w.view.Err) && overdue == w.view.Overdue {
 		return
 	}
-	if w.view.Err == nil || Lasting(err) {
+	if w.view.Err == nil || IsPermanent(err) {
 		kept := w.view.Snapshot != nil || w.past.snapshot != nil
 		slog.Warn("sidestep: discovery failed", "target", w.key.target.String(), "keeping_last_endpoints", kept, "error", err)
 	}

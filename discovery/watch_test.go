@@ -192,7 +192,7 @@ func TestFirstWaitsForTheCallersContextAndThenSaysWhy(t *testing.T) {
 	})
 }
 
-func TestALastingErrorEndsTheWaitAtOnce(t *testing.T) {
+func TestAPermanentErrorEndsTheWaitAtOnce(t *testing.T) {
 	source := newHand()
 	go func() { (<-source.receivers).Error(errors.Join(discovery.ErrForbidden)) }()
 	if _, err := discovery.Resolve(t.Context(), source, target(t, "k8s:///quiz:80")); !errors.Is(err, discovery.ErrForbidden) {

@@ -64,7 +64,7 @@ func (r *nameResolver) run(ctx context.Context) {
 		case view.Changed:
 			waiting.Delete(r)
 			r.update(view) // good, even if a later read failed
-		case view.Snapshot == nil && (discovery.Lasting(view.Err) || view.Overdue):
+		case view.Snapshot == nil && (discovery.IsPermanent(view.Err) || view.Overdue):
 			r.cc.ReportError(view.Err)
 		}
 		// Before the first Snapshot, requests wait for some seconds for an error

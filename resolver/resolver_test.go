@@ -48,7 +48,7 @@ func TestStateHoldsEachEndpointAsAddressAndAsEndpoint(t *testing.T) {
 
 func TestAPodOfTwoFamiliesIsOneEndpointWithTwoAddresses(t *testing.T) {
 	both, one := ready("10.0.0.1:80"), ready("10.0.0.2:80")
-	both.Other = netip.MustParseAddrPort("[fd00::1]:80")
+	both.AltAddr = netip.MustParseAddrPort("[fd00::1]:80")
 	cc := newChannel()
 	build(t, cc, "k8s:///quiz.kiada:80", resolver.Config{Source: newSource(both, one)})
 	s := cc.state(t)
@@ -192,7 +192,7 @@ func TestErrorsAfterTheFirstAnswerAreNotTheChannelsBusiness(t *testing.T) {
 	cc.quiet(t)
 }
 
-func TestLastingErrorBeforeTheFirstAnswerIsReportedAtOnce(t *testing.T) {
+func TestPermanentErrorBeforeTheFirstAnswerIsReportedAtOnce(t *testing.T) {
 	source := newSource()
 	cc := newChannel()
 	build(t, cc, quiz, resolver.Config{Source: source})

@@ -36,7 +36,7 @@ func state(usable []discovery.Endpoint, reason error, last []discovery.Endpoint,
 			Addresses:  s.Addresses[i : i+1 : i+1],
 			Attributes: &all[i],
 		}
-		if other := usable[i].Other; other.IsValid() {
+		if other := usable[i].AltAddr; other.IsValid() {
 			// The same pod in the other family: to be connected to by whichever
 			// leads there (gRFC A61). It is no address of the State's, where it would
 			// count as another pod.

@@ -77,16 +77,6 @@ type Config struct {
 	// without one, or could not be opened: once of each. It is for traces, see
 	// package balancer/telemetry, and must not block.
 	Traced func(ctx context.Context, t *balancer.Trace)
-	// KeepProxy leaves the proxies of the environment in place (HTTPS_PROXY), and
-	// so does without grpc.WithNoProxy.
-	KeepProxy bool
-	// KeepBackoff leaves it to gRPC how long to wait between attempts to connect,
-	// and so does without grpc.WithConnectParams.
-	KeepBackoff bool
-	// KeepDialer leaves it to gRPC to dial, and so does without
-	// grpc.WithContextDialer. A node that is gone without a word is then found out
-	// by what grpc.WithKeepaliveParams says, or by TCP after a quarter of an hour.
-	KeepDialer bool
 }
 
 // Validate returns an error that names the field whose value is impossible.

@@ -127,7 +127,7 @@ func TestAPodIsReachedByItsOtherAddress(t *testing.T) {
 	a, gone := startPod(t, "a"), startPod(t, "gone")
 	gone.kill()
 	e := a.endpoint()
-	e.Addr, e.Other = gone.addr, a.addr
+	e.Addr, e.AltAddr = gone.addr, a.addr
 	conn := dial(t, newSource(e), balancer.Config{})
 	mustAsk(t, conn, 10)
 	if n := a.accepted.Load(); n != 1 {

@@ -66,18 +66,12 @@ func (c Config) DialOptions() []grpc.DialOption {
 		grpc.WithDefaultServiceConfig(c.serviceConfig(ch.id)),
 		grpc.WithChainUnaryInterceptor(ch.unary),
 		grpc.WithChainStreamInterceptor(ch.stream),
+		grpc.WithNoProxy(),
+		grpc.WithConnectParams(connectParams),
+		grpc.WithContextDialer(dial),
 	}
 	if c.Source != nil || c.Selection != (selection.Config{}) || c.Logger != nil {
 		options = append(options, grpc.WithResolvers(c.resolvers()...))
-	}
-	if !c.KeepProxy {
-		options = append(options, grpc.WithNoProxy())
-	}
-	if !c.KeepBackoff {
-		options = append(options, grpc.WithConnectParams(connectParams))
-	}
-	if !c.KeepDialer {
-		options = append(options, grpc.WithContextDialer(dial))
 	}
 	return options
 }

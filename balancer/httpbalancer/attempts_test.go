@@ -70,16 +70,6 @@ func TestATraceTellsAllAttempts(t *testing.T) {
 	}
 }
 
-func TestTheBackendIsNamedInAHeaderIfAskedFor(t *testing.T) {
-	pod := start(t, "quiz-0", nil)
-	transport := newTransport(t, httpbalancer.Config{Source: serving(pod), BackendHeader: "X-Backend"})
-	resp, err := (&http.Client{Transport: transport}).Get("http://quiz.kiada/")
-	read(t)(resp, err)
-	if got, want := resp.Header.Get("X-Backend"), pod.addr+" (quiz-0)"; got != want {
-		t.Errorf("X-Backend %q, want %q", got, want)
-	}
-}
-
 // rudder-server#5451: own retries for 503.
 func TestChosenStatusesAreAReasonToAskAnotherPod(t *testing.T) {
 	for _, tt := range []struct {
@@ -259,7 +249,6 @@ func TestImpossibleRetriesAndOtherSettingsAreErrorsThatNameTheField(t *testing.T
 		"Retry.TryTimeout":  {Retry: httpbalancer.Retry{TryTimeout: -1}},
 		"Hedge.Percentile":  {Hedge: httpbalancer.Hedge{Percentile: 100}},
 		"MaxConnAge":        {MaxConnAge: -1},
-		"BackendHeader":     {BackendHeader: "X Backend"},
 		"SetCookie":         {SetCookie: &http.Cookie{}},
 	} {
 		config.Source = newSource()

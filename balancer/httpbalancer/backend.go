@@ -171,7 +171,7 @@ func (c *backendConn) begin() bool {
 // dial connects to the backend, by its other address if it cannot be reached by
 // the first: the client may have one family of addresses only.
 func (c *backendConn) dial(ctx context.Context, dial dialFunc) (net.Conn, error) {
-	first, second := c.endpoint.Addr, c.endpoint.Other
+	first, second := c.endpoint.Addr, c.endpoint.AltAddr
 	if !second.IsValid() {
 		return dial(ctx, "tcp", first.String())
 	}

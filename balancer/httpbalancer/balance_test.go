@@ -148,7 +148,7 @@ func TestATimeoutLooksLikeOneToHTTPClients(t *testing.T) {
 	}
 }
 
-func TestLastingErrorsOfDiscoveryAreReturnedAtOnce(t *testing.T) {
+func TestPermanentErrorsOfDiscoveryAreReturnedAtOnce(t *testing.T) {
 	s := newSource()
 	s.fail(discovery.ErrForbidden)
 	mustFail(t, discovery.ErrForbidden)(newClient(t, s).Get("http://quiz.kiada.svc/"))

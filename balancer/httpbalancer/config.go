@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/sidestep-lb/sidestep/balancer"
@@ -87,10 +86,6 @@ type Config struct {
 	// failure if it is one of an RPC, nor about one that the caller closes before
 	// its end.
 	OutcomeAtEnd func(resp *http.Response, code int) health.Outcome
-	// BackendHeader, if set, is the name of a header that each response gets, with
-	// the address and name of the pod that it came from. It is for people who look
-	// for one; a program had better use a [balancer.Trace].
-	BackendHeader string
 	// SetCookie, if set, is the pattern of a cookie that responses get when the
 	// request had none of the name Balancer.HashKey.Cookie: its value is a new key,
 	// which the request was sent by, so that those that bring the cookie go to the
@@ -149,16 +144,8 @@ func (c Config) Validate() error {
 	if c.SetCookie != nil && (c.Balancer.HashKey.Cookie == "" || c.Balancer.Policy != balancer.RingHash && c.Balancer.Policy != balancer.Maglev) {
 		return errors.New("SetCookie: Balancer.HashKey.Cookie has to name the cookie, and the policy to be ring_hash or maglev")
 	}
-	if strings.ContainsFunc(c.BackendHeader, notInHeaderNames) {
-		return fmt.Errorf("BackendHeader: %q is no name of a header", c.BackendHeader)
-	}
 	return cmp.Or(c.Retry.validate(), c.Hedge.validate(), c.Probe.validate())
 }
 
 // inField says in which field an error is.
 func inField(name string, err error) error { return fmt.Errorf("%s: %w", name, err) }
-
-// notInHeaderNames follows RFC 9110, section 5.6.2, for what people write.
-func notInHeaderNames(c rune) bool {
-	return c != '-' && c != '_' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z')
-}

@@ -125,7 +125,7 @@ func (d *departures) take(b *balancer.Backend) *backendConn {
 	e := b.Endpoint()
 	d.mu.Lock()
 	c := d.byIdentity[e.Identity()]
-	if c == nil || c.endpoint.Other != e.Other || c.endpoint.AppProtocol != e.AppProtocol {
+	if c == nil || c.endpoint.AltAddr != e.AltAddr || c.endpoint.AppProtocol != e.AppProtocol {
 		d.mu.Unlock()
 		return nil
 	}

@@ -309,9 +309,6 @@ func (j *journey) wants(resp *http.Response) bool {
 // arrive hands the response to the caller.
 func (j *journey) arrive(x *exchange, resp *http.Response, body *requestBody) *http.Response {
 	body.release()
-	if header := j.pool.transport.config.BackendHeader; header != "" {
-		resp.Header.Set(header, x.endpoint().String())
-	}
 	if j.cookie != "" {
 		resp.Header.Add("Set-Cookie", j.cookie)
 	}

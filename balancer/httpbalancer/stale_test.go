@@ -200,7 +200,7 @@ var errNoDial = errors.New("no route to the pod")
 func TestAPodOfTwoAddressFamiliesIsReachedByTheOneThatWorks(t *testing.T) {
 	pod := start(t, "quiz-0", nil)
 	e := pod.endpoint()
-	e.Other, e.Addr = e.Addr, at("192.0.2.1:80").view.Snapshot.Endpoints[0].Addr
+	e.AltAddr, e.Addr = e.Addr, at("192.0.2.1:80").view.Snapshot.Endpoints[0].Addr
 	s := newSource()
 	s.set(viewOf(e))
 	var tried counted

@@ -126,8 +126,8 @@ func readTarget(status discovery.Status, here topology.Locality, now time.Time, 
 			Address: v.Endpoint.Addr.String(), Pod: v.Endpoint.Pod, Node: v.Endpoint.Node, Zone: v.Endpoint.Zone,
 			Conditions: conditions(&v.Endpoint), Used: v.Usable, Why: v.Why,
 		}
-		if v.Endpoint.Other.IsValid() {
-			e.Other = v.Endpoint.Other.String()
+		if v.Endpoint.AltAddr.IsValid() {
+			e.Other = v.Endpoint.AltAddr.String()
 		}
 		t.Endpoints = append(t.Endpoints, e)
 	}

@@ -208,11 +208,11 @@ func TestWaitingForADumbServerEndsWithTheRequest(t *testing.T) {
 	}
 }
 
-func TestAMissingResolvConfIsNoLastingFailure(t *testing.T) {
+func TestAMissingResolvConfIsNoPermanentFailure(t *testing.T) {
 	config := quick()
 	config.ResolvConf = filepath.Join(t.TempDir(), "resolv.conf")
 	err := resolveError(t, config, "headless:///quiz:80")
-	if discovery.Lasting(err) || !strings.Contains(err.Error(), config.ResolvConf) {
+	if discovery.IsPermanent(err) || !strings.Contains(err.Error(), config.ResolvConf) {
 		t.Errorf("error %v", err)
 	}
 }

@@ -119,7 +119,7 @@ func endpoints(addrs []netip.Addr, port uint16) []discovery.Endpoint {
 		return ipv6
 	}
 	for i := range min(len(ipv4), len(ipv6)) {
-		ipv4[i].Other = ipv6[i].Addr
+		ipv4[i].AltAddr = ipv6[i].Addr
 	}
 	return ipv4
 }

@@ -33,7 +33,7 @@
 // terminating, and one endpoint for each address and port.
 //
 // A pod of a Service with two address families is one endpoint: its Addr is in
-// the Service's first family and its Other, found by the UID of the pod, in the
+// the Service's first family and its AltAddr, found by the UID of the pod, in the
 // second. kube-proxy serves each family for itself, so a pod that is not in the
 // slices of the first does not count. But while the second family has endpoints
 // that are ready (or terminate and still serve) and the first has none, the two

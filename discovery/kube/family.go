@@ -47,7 +47,7 @@ func (m *memo) joinFamilies(all []*entry, ipv6 bool) []discovery.Endpoint {
 	endpoints := m.endpoints(first)
 	if len(pods) > 0 || m.joined { // those copied may be out of date
 		for i := range endpoints {
-			endpoints[i].Other = pods.at(&endpoints[i])
+			endpoints[i].AltAddr = pods.at(&endpoints[i])
 		}
 	}
 	m.joined = len(pods) > 0

@@ -61,8 +61,8 @@ func pairs(s *discovery.Snapshot) string {
 	var texts []string
 	for _, e := range s.Endpoints {
 		text := e.Addr.String()
-		if e.Other.IsValid() {
-			text += "=" + e.Other.String()
+		if e.AltAddr.IsValid() {
+			text += "=" + e.AltAddr.String()
 		}
 		texts = append(texts, text)
 	}

@@ -175,7 +175,7 @@ func TestAnAPIServerThatIsDownAtTheStartIsReportedAndWaitedFor(t *testing.T) {
 	server.Outage()
 	sub := watch(t, newSource(server), "k8s:///quiz:grpc")
 	down := await(t, sub, "an error", func(v discovery.View) bool { return v.Err != nil })
-	if discovery.Lasting(down.Err) || !strings.Contains(down.Err.Error(), "of quiz in namespace kiada: API server 127.0.0.1:") {
+	if discovery.IsPermanent(down.Err) || !strings.Contains(down.Err.Error(), "of quiz in namespace kiada: API server 127.0.0.1:") {
 		t.Errorf("error: %v", down.Err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)

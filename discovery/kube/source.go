@@ -39,7 +39,7 @@ type Config struct {
 	ResolvConf string
 	// Family, IPv4 or IPv6, leaves out the addresses of the other one. Empty
 	// means both: an endpoint is a pod, its Addr is in the Service's first
-	// family, and its Other in the second, if it has one.
+	// family, and its AltAddr in the second, if it has one.
 	Family string
 	// API says what endpoints are read from. Empty means EndpointSlices or, for as
 	// long as the server has none (404) or refuses to tell them (403), Endpoints.

@@ -140,7 +140,7 @@ func TestViaNodePortPrefersAddressesForTheOutside(t *testing.T) {
 	server.SetService(ipv6)
 	server.DeleteNode("node-b")
 	view := awaitEndpoints(t, sub, "[fd00::1]:30080")
-	if other := view.Snapshot.Endpoints[0].Other; other != netip.MustParseAddrPort("192.168.0.1:30080") {
+	if other := view.Snapshot.Endpoints[0].AltAddr; other != netip.MustParseAddrPort("192.168.0.1:30080") {
 		t.Errorf("the node's address in the other family is %v", other)
 	}
 	server.SetNode(kubetest.ReadyNode("node-a", "::1"))

@@ -48,7 +48,7 @@ func TestNoAddressIsRefused(t *testing.T) {
 	}
 }
 
-func TestAListThatCannotBeReadIsALastingError(t *testing.T) {
+func TestAListThatCannotBeReadIsAPermanentError(t *testing.T) {
 	for _, list := range []string{"", "10.0.0.1", "10.0.0.1:80,", "localhost:80", "10.0.0.1:http", "10.0.0.1:65536"} {
 		if _, err := resolve(t, discovery.Target{Scheme: discovery.SchemeStatic, Name: list}); !errors.Is(err, discovery.ErrUnavailable) {
 			t.Errorf("%q: error %v", list, err)
@@ -56,9 +56,9 @@ func TestAListThatCannotBeReadIsALastingError(t *testing.T) {
 	}
 }
 
-func TestTargetsOfOtherSchemesAreALastingError(t *testing.T) {
+func TestTargetsOfOtherSchemesAreAPermanentError(t *testing.T) {
 	_, err := resolve(t, discovery.Target{Scheme: discovery.SchemeKubernetes, Service: "quiz"})
-	if !discovery.Lasting(err) {
+	if !discovery.IsPermanent(err) {
 		t.Errorf("error %v", err)
 	}
 }
