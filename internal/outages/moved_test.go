@@ -145,3 +145,33 @@ func TestOutsideOfAClusterRequestsFailAtOnce(t *testing.T) {
 		})
 	}
 }
+
+// What the Service says goes on as it was; where its endpoints are is read anew.
+func TestA403ForServicesAloneStopsNothing(t *testing.T) {
+	t.Parallel()
+	inBoth(t, func(t *testing.T, c *cluster, protocol string) {
+		c.serve("quiz", old)
+		c.name("quiz", old)
+		c.must(protocol, "quiz", old)
+		c.api.Forbid(kubetest.Any, kubetest.Services)
+		c.api.DropWatches()
+		ports := kubetest.Ports{"main": int32(c.port)}
+		c.api.SetEndpointSlice(kubetest.Slice("kiada", "quiz", "quiz-1", ports, kubetest.Ready(fresh, "quiz-0")))
+		c.until(protocol, "quiz", fresh)
+		for end := time.Now().Add(soon); !c.staleAndNotDegraded("quiz"); time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal("it is not stale, or served by DNS")
+			}
+		}
+		c.must(protocol, "quiz", fresh)
+	})
+}
+
+func (c *cluster) staleAndNotDegraded(service string) bool {
+	for _, s := range discovery.Statuses() {
+		if s.Target.Service == service && s.Target.Port.Number == c.port {
+			return s.Snapshot != nil && s.Snapshot.Degraded == nil && s.Stale()
+		}
+	}
+	return false
+}
