@@ -18,7 +18,8 @@
 //
 // The options of resolv.conf are obeyed: timeout, attempts, rotate, use-vc,
 // single-request, single-request-reopen, no-aaaa, trust-ad, edns0, no-tld-query and
-// no-reload. Those that have no effect here are logged once.
+// no-reload. Those that have no effect here are logged once. The environment's
+// RES_OPTIONS and LOCALDOMAIN go before the file, as resolv.conf(5) says.
 //
 // The source asks again when the answer's TTL is over, and within Config.MinTTL
 // when a user of the target reports trouble. A failed look-up (a server that

@@ -56,6 +56,19 @@ func TestTimeoutAndAttemptsBoundALookUp(t *testing.T) {
 	}
 }
 
+func TestOptionsOfTheEnvironmentGoBeforeThoseOfTheFile(t *testing.T) {
+	t.Setenv("RES_OPTIONS", "timeout:1")
+	config := Config{ResolvConf: withOptions(t, "timeout:7")}
+	synctest.Test(t, func(t *testing.T) {
+		inBubble(t, config, newWorld(nil), newFleet(nil).exchange, func(w *world) {
+			pass(3 * time.Second) // of three servers
+			if n := len(w.failed()); n != 1 {
+				t.Errorf("%d failures after 3 s", n)
+			}
+		})
+	})
+}
+
 func TestRotateAsksTheServersInTurn(t *testing.T) {
 	all := map[string]func(*miekg.Msg) (*miekg.Msg, error){
 		"10.0.0.1": serving("10.1.0.1"), "10.0.0.2": serving("10.1.0.1"), "10.0.0.3": serving("10.1.0.1"),

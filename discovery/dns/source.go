@@ -13,8 +13,8 @@ import (
 // A Config says whom to ask and how often. Its zero value is right inside a pod.
 type Config struct {
 	// ResolvConf is the file that names the DNS servers and the search path, as
-	// resolv.conf(5) describes it. Empty means /etc/resolv.conf. It is read again
-	// when it changes.
+	// resolv.conf(5) describes it, with the variables RES_OPTIONS and LOCALDOMAIN.
+	// Empty means /etc/resolv.conf. It is read again when it changes.
 	ResolvConf string
 	// Servers are the DNS servers, as HOST:PORT, in the order in which to try
 	// them. Empty means those of ResolvConf, whose options count in any case.

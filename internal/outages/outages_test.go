@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"strings"
 	"testing"
@@ -33,6 +34,8 @@ var refusals = map[string]func(*kubetest.Server){
 	"connections refused": (*kubetest.Server).Outage,
 	"401":                 func(s *kubetest.Server) { s.RequireToken("another"); s.DropWatches() },
 	"403":                 func(s *kubetest.Server) { s.Forbid(kubetest.Any, kubetest.Any); s.DropWatches() },
+	"500":                 func(s *kubetest.Server) { s.Fail(http.StatusInternalServerError, -1, 0); s.DropWatches() },
+	"503, Retry-After":    func(s *kubetest.Server) { s.Fail(http.StatusServiceUnavailable, -1, time.Second); s.DropWatches() },
 }
 
 // The API server says no, or nobody is there to say anything: DNS is asked at once.
@@ -198,7 +201,11 @@ func TestDNSStandsInWhenTheAPIServerIsLostAndThePodsAreReplaced(t *testing.T) {
 				}
 				c.api.RequireToken("")
 				c.api.Allow(kubetest.Any, kubetest.Any)
+				c.api.Fail(0, 0, 0)
 				c.notDegraded(protocol, "quiz")
+				if took := c.until(protocol, "quiz", fresh); took > 2*time.Second { // its connection comes after the news
+					t.Errorf("then served by the new pod after %v", took)
+				}
 				for range 20 {
 					c.must(protocol, "quiz", fresh)
 				}

@@ -52,6 +52,13 @@ type pod struct{ stop func() }
 
 func newCluster(t *testing.T, protocol string) *cluster {
 	t.Helper()
+	return newClusterAt(t, protocol, (*kubetest.Server).URL)
+}
+
+// newClusterAt does the same with the address of the API server as its clients know
+// it; empty is that in the environment of a pod.
+func newClusterAt(t *testing.T, protocol string, host func(*kubetest.Server) string) *cluster {
+	t.Helper()
 	names, err := dnstest.Start()
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +70,7 @@ func newCluster(t *testing.T, protocol string) *cluster {
 		c.start(addr, protocol)
 	}
 	source := discovery.Fallback(
-		kube.New(kube.Config{Host: c.api.URL(), Client: c.api.Client(), AllowLocalAddresses: true}),
+		kube.New(kube.Config{Host: host(c.api), Client: c.api.Client(), AllowLocalAddresses: true}),
 		dns.New(dns.Config{Servers: []string{c.dns.Addr()}, Domain: "cluster.local", AllowLocalAddresses: true}))
 	c.http = httpbalancer.New(httpbalancer.Config{Source: source})
 	t.Cleanup(func() { c.http.Close() })

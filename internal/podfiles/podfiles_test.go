@@ -60,6 +60,51 @@ func TestOptionsOfResolvConf(t *testing.T) {
 	}
 }
 
+func TestTheEnvironmentGoesBeforeResolvConf(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "resolv.conf")
+	if err := os.WriteFile(file, []byte(ofAPod), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// The order of the names is that in which glibc 2.36 asks for a.b with these.
+	for _, tt := range []struct {
+		environment       map[string]string
+		names             string
+		namespace, domain string
+	}{
+		{nil, "a.b.kiada.svc.cluster.local. a.b.svc.cluster.local. a.b.cluster.local. a.b.", "kiada", "cluster.local"},
+		{map[string]string{"RES_OPTIONS": "ndots:1"}, "a.b. a.b.kiada.svc.cluster.local. a.b.svc.cluster.local. a.b.cluster.local.", "kiada", "cluster.local"},
+		{map[string]string{"LOCALDOMAIN": ""}, "a.b.", "kiada", "cluster.local"},
+		{map[string]string{"LOCALDOMAIN": "office.example"}, "a.b.office.example. a.b.", "kiada", "cluster.local"},
+		{map[string]string{"LOCALDOMAIN": "dev.svc.cluster.local Office.example.\nnonsense"}, "a.b.dev.svc.cluster.local. a.b.office.example. a.b.", "dev", "cluster.local"},
+	} {
+		t.Run(tt.names, func(t *testing.T) {
+			for name, value := range tt.environment {
+				t.Setenv(name, value)
+			}
+			conf, err := ReadResolvConf(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Join(conf.Names("a.b"), " "); got != tt.names {
+				t.Errorf("names %s", got)
+			}
+			if conf.Namespace() != tt.namespace || conf.Domain() != tt.domain {
+				t.Errorf("namespace %q, domain %q", conf.Namespace(), conf.Domain())
+			}
+		})
+	}
+
+	t.Setenv("RES_OPTIONS", " use-vc\ttimeout:3 ndots:99 debug timeout:x ")
+	t.Setenv("HOSTALIASES", "/etc/aliases")
+	conf, err := ReadResolvConf(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !conf.UseVC || conf.Timeout != 3*time.Second || conf.NDots != maxNDots || !slices.Equal(conf.Ignored, []string{"debug", "HOSTALIASES"}) {
+		t.Errorf("got %+v", conf)
+	}
+}
+
 func TestNamesAreTriedInTheOrderOfTheSearchPath(t *testing.T) {
 	conf := ParseResolvConf(ofAPod)
 	for name, want := range map[string]string{
@@ -131,11 +176,14 @@ func TestALookUpInHostsAllocatesNothing(t *testing.T) {
 }
 
 func FuzzResolvConf(f *testing.F) {
-	f.Add(ofAPod, "quiz-0.quiz-pods")
-	f.Add("; nothing\n# at all\n", "quiz")
-	f.Add("nameserver fe80::1%eth0\nnameserver example.com\ndomain SVC.Example.\nsearch svc. .svc.\noptions ndots:0 timeout:99999999999\n", "a.b.c")
-	f.Fuzz(func(t *testing.T, text, name string) {
+	f.Add(ofAPod, "quiz-0.quiz-pods", "", "")
+	f.Add("; nothing\n# at all\n", "quiz", "ndots:1 use-vc", "dev.svc.cluster.local")
+	f.Add("nameserver fe80::1%eth0\nnameserver example.com\ndomain SVC.Example.\nsearch svc. .svc.\noptions ndots:0 timeout:99999999999\n", "a.b.c", "timeout:", ".\n")
+	f.Fuzz(func(t *testing.T, text, name, options, path string) {
 		conf := ParseResolvConf(text)
+		conf.environment(func(name string) (string, bool) {
+			return map[string]string{"RES_OPTIONS": options, "LOCALDOMAIN": path}[name], path != "" || name != "LOCALDOMAIN"
+		})
 		if len(conf.Servers) > maxServers || conf.NDots < 0 || conf.NDots > maxNDots || conf.Timeout < 0 || conf.Timeout > maxTimeout*time.Second ||
 			conf.Attempts < 0 || conf.Attempts > maxAttempts || len(conf.Ignored) > maxIgnored {
 			t.Errorf("out of bounds: %+v", conf)

@@ -28,6 +28,8 @@ type ResolvConf struct {
 	// Search is the search path, in lower case and without last dots. Entries that
 	// are no domain names are left out.
 	Search []string
+	// listed is the search path of the file where LOCALDOMAIN has taken its place.
+	listed []string
 	// NDots is how many dots make a name be tried as it is before the search path.
 	// The default is 1.
 	NDots int
@@ -57,13 +59,16 @@ type ResolvConf struct {
 	Ignored []string
 }
 
-// ReadResolvConf reads a file.
+// ReadResolvConf reads a file, and then the environment, which goes before it: see
+// resolv.conf(5).
 func ReadResolvConf(file string) (ResolvConf, error) {
 	text, err := readFile(file)
 	if err != nil {
 		return ResolvConf{}, err
 	}
-	return ParseResolvConf(text), nil
+	conf := ParseResolvConf(text)
+	conf.environment(os.LookupEnv)
+	return conf, nil
 }
 
 func readFile(file string) (string, error) {
@@ -174,7 +179,7 @@ func (c ResolvConf) Namespace() string {
 // Domain returns the cluster's domain, or nothing where the search path is not
 // that of a pod.
 func (c ResolvConf) Domain() string {
-	for _, s := range c.Search {
+	for _, s := range slices.Concat(c.Search, c.listed) {
 		if domain, found := strings.CutPrefix(s, "svc."); found {
 			return domain
 		}
@@ -183,9 +188,10 @@ func (c ResolvConf) Domain() string {
 	return domain
 }
 
-// own returns what the entry NAMESPACE.svc.DOMAIN tells.
+// own returns what the entry NAMESPACE.svc.DOMAIN tells. What the kubelet wrote into
+// the file stays true where LOCALDOMAIN leads to other names.
 func (c ResolvConf) own() (namespace, domain string) {
-	for _, s := range c.Search {
+	for _, s := range slices.Concat(c.Search, c.listed) {
 		namespace, rest, _ := strings.Cut(s, ".")
 		if domain, found := strings.CutPrefix(rest, "svc."); found {
 			return namespace, domain
