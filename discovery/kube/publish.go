@@ -80,7 +80,7 @@ func (p *publisher) publish() (changed, also <-chan struct{}) {
 	}
 	// News of the Service alone waits: with slices that are out of date it would
 	// be told as if all were well.
-	news := view.version != p.published && !(view.behind && p.published > 0)
+	news := view.version != p.published && (!view.behind || p.published == 0)
 	if view.complete && (news || p.failing && view.err == nil) {
 		snapshot, refused := merge(p.target, view.facts, &p.memo)
 		if refused != nil && refused.Error() != p.warned {
