@@ -1,9 +1,6 @@
 package balancer
 
 import (
-	"fmt"
-	"math"
-	"strings"
 	"time"
 )
 
@@ -15,10 +12,6 @@ const (
 	// LeastRequest draws two different backends, or Config.Choices, and takes
 	// the one with the fewest requests in flight, for its weight.
 	LeastRequest = "least_request"
-	// PeakEWMA draws two different backends and takes the one with the lower
-	// latency, by Finagle's formula, times requests in flight. Adaptive does
-	// better; this one is for those who know it.
-	PeakEWMA = "peak_ewma"
 	// Maglev gives requests with the same key to the same backend, like RingHash,
 	// with more even shares and more keys that move when backends come and go.
 	Maglev = "maglev"
@@ -32,7 +25,7 @@ const (
 	// RoundRobin gives each backend in rotation its turn.
 	RoundRobin = "round_robin"
 	// Weighted gives each backend turns in proportion to its weight, or to what
-	// it can serve by the load that it reports, see [Backend.Report].
+	// it can serve by the load that it reports, see package balancer/adapter.
 	Weighted = "weighted"
 )
 
@@ -43,7 +36,8 @@ type Config struct {
 	// Policy is the rule of the pick. The default is Adaptive.
 	Policy string `json:"policy,omitempty"`
 	// NewPolicy, if set, makes a policy of the program's own, and Policy is not
-	// used. Random is the source of chance that it should use.
+	// used; [RegisterPolicy] gives one a name. Random is the source of randomness that
+	// it should use.
 	NewPolicy func(random func() uint64) Policy `json:"-"`
 	// Choices is how many backends LeastRequest draws, 2 to 10. The default is 2.
 	Choices int `json:"choices,omitempty"`
@@ -84,57 +78,4 @@ type Config struct {
 	// not for those that are slow at first. It ends early for all while newcomers are
 	// most of the backends.
 	SlowStart time.Duration `json:"slowStart,omitempty"`
-}
-
-const defaultMaxEjectedPercent = 50
-
-// Validate returns an error that names the field whose value is impossible.
-func (c Config) Validate() error {
-	fail := func(field, problem string) error { return fmt.Errorf("%s: %s", field, problem) }
-	switch _, known := policies[c.policy()]; {
-	case !known:
-		return fail("policy", fmt.Sprintf("%q is unknown; known are %s", c.Policy, strings.Join(Policies(), ", ")))
-	case c.Choices != 0 && (c.Choices < 2 || c.Choices > maxChoices):
-		return fail("choices", "want 2 to 10")
-	case !(c.ActiveRequestBias >= 0 && c.ActiveRequestBias <= 100):
-		return fail("activeRequestBias", "want 0 to 100")
-	case !isToken(c.HashKey.Header):
-		return fail("hashKey.header", "it is no name of a header")
-	case !isToken(c.HashKey.Cookie):
-		return fail("hashKey.cookie", "it is no name of a cookie")
-	case c.BoundedLoad != 0 && !(c.BoundedLoad > 1 && c.BoundedLoad < math.Inf(1)):
-		return fail("boundedLoad", "want more than 1")
-	case c.MaxInFlight < 0:
-		return fail("maxInFlight", "it is negative")
-	case !(c.AnsweredLoad <= 1):
-		return fail("answeredLoad", "want 1 at most")
-	case c.MaxEjectedPercent > 100:
-		return fail("maxEjectedPercent", "want 100 at most")
-	}
-	return nil
-}
-
-func (c *Config) policy() string {
-	if c.Policy == "" {
-		return Adaptive
-	}
-	return c.Policy
-}
-
-func (c *Config) newPolicy(random func() uint64) namedPolicy {
-	if c.NewPolicy != nil {
-		return namedPolicy{c.NewPolicy(random), true}
-	}
-	return policies[c.policy()](c, random)
-}
-
-func (c *Config) answeredLoad() float32 {
-	if c.AnsweredLoad == 0 {
-		return 1
-	}
-	return float32(max(c.AnsweredLoad, 0))
-}
-
-func (c *Config) slowStart() time.Duration {
-	return max(c.SlowStart, 0)
 }

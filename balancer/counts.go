@@ -1,9 +1,6 @@
 package balancer
 
 import (
-	"slices"
-	"sync/atomic"
-
 	"github.com/sidestep-lb/sidestep/health"
 )
 
@@ -16,12 +13,6 @@ func (o Outcomes) Sum() (n uint64) {
 		n += count
 	}
 	return n
-}
-
-func (o *Outcomes) add(more Outcomes) {
-	for i := range o {
-		o[i] += more[i]
-	}
 }
 
 // Counts are what a Balancer has counted since it was made.
@@ -43,64 +34,4 @@ type Counts struct {
 	Newcomers uint64
 	// Retries are the requests that the adapter sent once more, by the reason.
 	Retries map[Reason]uint64
-}
-
-func (c *Counts) add(more Counts) {
-	if c.Ejections == nil {
-		c.Ejections, c.Retries = make(map[health.Cause]uint64), make(map[Reason]uint64)
-	}
-	for cause, n := range more.Ejections {
-		c.Ejections[cause] += n
-	}
-	for reason, n := range more.Retries {
-		c.Retries[reason] += n
-	}
-	c.Readmissions += more.Readmissions
-	c.FailOpens += more.FailOpens
-	c.Redraws += more.Redraws
-	c.NoBackend += more.NoBackend
-	c.Newcomers += more.Newcomers
-}
-
-// counts are the Counts as they are counted.
-type counts struct {
-	ejections                                              [health.SuccessRate + 1]atomic.Uint64
-	readmissions, failOpens, redraws, noBackend, newcomers atomic.Uint64
-	retries                                                [len(reasons)]atomic.Uint64
-}
-
-func (c *counts) read() Counts {
-	read := Counts{
-		Ejections:    make(map[health.Cause]uint64),
-		Readmissions: c.readmissions.Load(),
-		FailOpens:    c.failOpens.Load(),
-		Redraws:      c.redraws.Load(),
-		NoBackend:    c.noBackend.Load(),
-		Newcomers:    c.newcomers.Load(),
-		Retries:      make(map[Reason]uint64),
-	}
-	for cause := health.Consecutive; cause <= health.SuccessRate; cause++ {
-		read.Ejections[cause] = c.ejections[cause].Load()
-	}
-	for i, reason := range reasons {
-		read.Retries[reason] = c.retries[i].Load()
-	}
-	return read
-}
-
-// Retried takes note of a request that an adapter sends once more.
-func (b *Balancer) Retried(why Reason) {
-	if i := slices.Index(reasons[:], why); i >= 0 {
-		b.counts.retries[i].Add(1)
-	}
-}
-
-// An ending counts the requests of a backend that have ended, by outcome.
-type ending [health.Unreachable + 1]atomic.Uint64
-
-func (e *ending) read() (o Outcomes) {
-	for i := range e {
-		o[i] = e[i].Load()
-	}
-	return o
 }

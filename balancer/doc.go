@@ -16,8 +16,7 @@
 // alike and requests that cost the same, [LeastRequest] for long requests whose
 // latency says little, [Weighted] for backends that report their load or have
 // weights, [RingHash] and [Maglev] for backends that remember something of a
-// user, [PeakEWMA] to compare with Finagle and Linkerd. [Config.NewPolicy] takes
-// one of the program's own.
+// user. [Config.NewPolicy] and [RegisterPolicy] take one of the program's own.
 //
 // # Fitness
 //

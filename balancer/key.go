@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/binary"
 	"strings"
+
+	"github.com/sidestep-lb/sidestep/balancer/internal/link"
 )
 
 // A KeySource says where the adapters find the key of a request that has none
@@ -42,8 +44,6 @@ func mix(h uint64) uint64 {
 	return h ^ h>>31
 }
 
-type keyInContext struct{}
-
 // WithKey returns a context whose requests belong together: by the policies
 // RingHash and Maglev all requests with this key go to the same backend, from
 // every client, for as long as it is fit and has room. It goes before
@@ -52,22 +52,8 @@ func WithKey(ctx context.Context, key string) context.Context {
 	if key == "" {
 		return ctx
 	}
-	return context.WithValue(ctx, keyInContext{}, HashKey(key))
+	return context.WithValue(ctx, link.HashKey{}, HashKey(key))
 }
-
-// KeyFrom returns the Key for a request with this context, if it has one. It is
-// for adapters.
-func KeyFrom(ctx context.Context) (key uint64, ok bool) {
-	key, ok = ctx.Value(keyInContext{}).(uint64)
-	return key, ok
-}
-
-// SetKey sets Key to the hash of the key, and HasKey, unless the key is empty.
-func (r *Request) SetKey(key string) { r.Key, r.HasKey = HashKey(key), key != "" }
-
-// Keyed reports whether the policy goes by the keys of requests, so that the
-// adapter has to look for them.
-func (b *Balancer) Keyed() bool { return b.keyed != nil || b.config.NewPolicy != nil }
 
 // isToken reports whether the name could be one of a header or a cookie (RFC
 // 9110, section 5.6.2), or is empty.

@@ -1,101 +1,99 @@
 package balancer
 
 import (
-	"maps"
+	"fmt"
 	"slices"
+	"time"
+
+	"github.com/sidestep-lb/sidestep/balancer/internal/link"
+	"github.com/sidestep-lb/sidestep/discovery"
+	"github.com/sidestep-lb/sidestep/health"
 )
 
-// A Policy is the rule of the pick. It makes a Picker for each new set of
-// backends, and hands on from one to the next what must survive, such as whose
-// turn it is. The Balancer calls it from one goroutine at a time.
+// A Policy is a rule of the pick, for programs that need one of their own. It makes
+// a Picker for each new set of backends, and hands on from one to the next what must
+// survive. The Balancer calls it from one goroutine at a time.
 type Policy interface {
-	// Picker returns a Picker among the backends. There is one at least, and the
-	// slice never changes. Where there are levels of priority, each has a Picker
-	// of its own.
+	// Picker returns a Picker among the backends, at least one, in a slice that
+	// never changes. Each level of priority has a Picker of its own.
 	Picker(backends []*Backend) Picker
 }
 
-// A Picker picks among a fixed set of backends. It is used by many goroutines
-// at once. It should take no lock and allocate nothing.
+// A Picker picks among a fixed set of backends. Many goroutines use it at once. It
+// should take no lock and allocate nothing.
 type Picker interface {
-	// Pick returns one of the backends. It may return one that the request does
-	// not admit, or nil, and is asked again then, up to five times; but a policy
-	// that chooses between several candidates should choose between those that
-	// [Request.Admits].
+	// Pick returns one of the backends. It is asked again, five times at most, if it
+	// returns nil or a backend that the request does not admit. A policy that
+	// compares backends should compare those that [Request.Admits].
 	Pick(r Request) *Backend
 }
 
-// A namedPolicy is one with what the Balancer has to know of it.
-type namedPolicy struct {
+// An Observer is a Policy that is told how each request ended.
+type Observer interface {
 	Policy
-	timed bool // it goes by latencies
+	// Observe is called once for each request, at its end, by many goroutines. The
+	// latency is the time until the answer began, or until the request failed.
+	Observe(b *Backend, outcome health.Outcome, latency time.Duration)
 }
 
-// observe adds a latency to the estimate of a backend, in the way of the policy. The
-// first one that is an outlier counts little. If the next one is like it, the backend
-// has become slow.
-func (p namedPolicy) observe(e *estimate, now int64, latency float32, b *Backend) {
-	if _, ok := p.Policy.(peakEWMA); ok {
-		e.peak(now, latency)
-		return
+// A Backend is an endpoint with its live state, as a Policy sees it. A Policy gets
+// the same pointer for as long as discovery names the endpoint.
+type Backend struct{ BackendState }
+
+// BackendState is what a Policy can know of a backend. Package balancer/adapter
+// implements it, and so can a test of a Policy.
+type BackendState interface {
+	Endpoint() *discovery.Endpoint // as discovery last reported it; read-only
+	Weight() uint32                // of the endpoint, at least 1
+	InFlight() int64               // requests of this client that are not done
+	Fit() bool                     // in rotation
+}
+
+// A Request is what a pick is made for, as a Picker sees it. It is valid until Pick
+// returns.
+type Request struct {
+	// Key says which requests belong together, see [HashKey]. It counts if HasKey is set.
+	Key    uint64
+	HasKey bool
+	// Class is the same for requests that should take equally long. 0 is unknown.
+	Class uint64
+	// Stream says that the request is a stream.
+	Stream bool
+	RequestState
+}
+
+// RequestState is what a Picker can ask about a request. Package balancer/adapter
+// implements it, and so can a test of a Policy.
+type RequestState interface {
+	// Admits reports whether the request may go to b now: b is fit, was not tried
+	// before, and has room. In slow start the answer is random, so ask once.
+	Admits(b *Backend) bool
+	Random() uint64 // 64 random bits
+	Now() int64     // nanoseconds since an arbitrary moment
+}
+
+// RegisterPolicy makes a policy of the program's own known by name, for Config.Policy
+// and so for JSON. The source of randomness may be used by many goroutines. It is to
+// be called by init functions, and panics if the name is empty or taken.
+func RegisterPolicy(name string, newPolicy func(random func() uint64) Policy) {
+	if name == "" || newPolicy == nil || slices.Contains(builtIn[:], name) {
+		panic(fmt.Sprintf("balancer: RegisterPolicy of %q: the name is built in, or something is missing", name))
 	}
-	average, _ := e.read(now)
-	switch {
-	case average > 0 && latency > outlier*average+minOutlier && b.set(slowed):
-		e.add(now, outlier*average+minOutlier, outlierWeight)
-	case b.is(slowed) && latency <= outlier*average+minOutlier:
-		b.unset(slowed)
-		fallthrough
-	default:
-		e.observe(now, latency)
+	if _, taken := link.Policies.LoadOrStore(name, newPolicy); taken {
+		panic(fmt.Sprintf("balancer: RegisterPolicy of %q: the name is taken", name))
 	}
 }
 
-// penalize adds what a failure counts as.
-func (p namedPolicy) penalize(e *estimate, now int64, latency float32) {
-	if _, ok := p.Policy.(peakEWMA); ok {
-		e.peak(now, latency)
-		return
-	}
-	e.observe(now, latency)
-}
+var builtIn = [...]string{Adaptive, LeastRequest, Maglev, Random, RingHash, RoundRobin, Weighted}
 
-// policies makes a policy by name, out of a valid config and a source of chance.
-var policies = map[string]func(c *Config, random func() uint64) namedPolicy{
-	Adaptive:     newAdaptive,
-	LeastRequest: newLeastRequest,
-	Maglev:       newMaglev,
-	PeakEWMA:     newPeakEWMA,
-	Random:       newRandom,
-	RingHash:     newRingHash,
-	RoundRobin:   newRoundRobin,
-	Weighted:     newWeighted,
-}
-
-// Policies returns the names of the policies, sorted.
-func Policies() []string { return slices.Sorted(maps.Keys(policies)) }
-
-// scale maps a random r to [0,n) without a division (Lemire). The bias is below
-// n/2³².
-func scale(r, n uint32) uint32 { return uint32(uint64(r) * uint64(n) >> 32) }
-
-// two maps two random numbers to two different ones in [0,n).
-func two(r, s, n uint32) (i, j uint32) {
-	i, j = scale(r, n), scale(s, n-1)
-	if j >= i {
-		j++
-	}
-	return i, j
-}
-
-// without2 maps k, drawn from [0,n-2), to [0,n) without i and j.
-func without2(k, i, j uint32) uint32 {
-	low, high := min(i, j), max(i, j)
-	if k >= low {
-		k++
-	}
-	if k >= high {
-		k++
-	}
-	return k
+// Policies returns the names of the policies, sorted: the built-in ones, and those of
+// [RegisterPolicy].
+func Policies() []string {
+	names := slices.Clone(builtIn[:])
+	link.Policies.Range(func(name, _ any) bool {
+		names = append(names, name.(string))
+		return true
+	})
+	slices.Sort(names)
+	return names
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sidestep-lb/sidestep/balancer/internal/link"
 	"github.com/sidestep-lb/sidestep/discovery"
 )
 
@@ -51,20 +52,10 @@ const (
 	Hedged     Reason = "hedge"       // the answer took longer than most do
 )
 
-var reasons = [...]Reason{NotSent, Refused, Broken, Answer, TryTimeout, Hedged}
-
-type traceInContext struct{}
-
 // WithTrace returns a context whose requests to Services note their attempts in
 // t. Several requests may share one, such as those that follow redirects.
 func WithTrace(ctx context.Context, t *Trace) context.Context {
-	return context.WithValue(ctx, traceInContext{}, t)
-}
-
-// TraceFrom returns the Trace of a context, or nil. It is for adapters.
-func TraceFrom(ctx context.Context) *Trace {
-	t, _ := ctx.Value(traceInContext{}).(*Trace)
-	return t
+	return context.WithValue(ctx, link.TraceKey{}, t)
 }
 
 // Attempts returns the attempts that have begun so far, in their order. The last
@@ -90,35 +81,30 @@ func (t *Trace) Policy() string {
 	return t.policy
 }
 
-// Begin notes an attempt and returns its number. It is for adapters, and does
-// nothing on a nil Trace, like those that follow.
-func (t *Trace) Begin(b *Backend, why Reason) (number int) {
-	if t == nil {
-		return 0
-	}
+//nolint:gochecknoinits // package adapter notes attempts, which nobody else should
+func init() {
+	link.SetTracing(link.Tracing[*Trace, Reason]{Begin: (*Trace).begin, End: (*Trace).end, Undo: (*Trace).undo})
+}
+
+// begin notes an attempt and returns its number.
+func (t *Trace) begin(target, policy string, e *discovery.Endpoint, why Reason) (number int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.target, t.policy = b.balancer.hooks.Name, b.balancer.policyName()
-	t.attempts = append(t.attempts, Attempt{Backend: b.Endpoint(), Reason: why, Began: time.Now()})
+	t.target, t.policy = target, policy
+	t.attempts = append(t.attempts, Attempt{Backend: e, Reason: why, Began: time.Now()})
 	return len(t.attempts) - 1
 }
 
-// End notes how an attempt ended. The status is that of an HTTP response, or 0.
-func (t *Trace) End(number, status int, err error) {
-	if t == nil {
-		return
-	}
+// end notes how an attempt ended.
+func (t *Trace) end(number, status int, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	a := &t.attempts[number]
 	a.Took, a.Status, a.Err = max(time.Since(a.Began), 1), status, err
 }
 
-// Undo takes back an attempt that never became one, if it is the last.
-func (t *Trace) Undo(number int) {
-	if t == nil {
-		return
-	}
+// undo takes back an attempt that never became one, if it is the last.
+func (t *Trace) undo(number int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if number == len(t.attempts)-1 {

@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/status"
 
-	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/balancer/adapter"
 	"github.com/sidestep-lb/sidestep/discovery"
 )
 
@@ -91,9 +91,9 @@ type group struct {
 	listed chan struct{} // closed when the two below are set
 
 	mu       sync.Mutex
-	cc       *grpc.ClientConn    // that was called first, if it has the interceptors of DialOptions; guarded by mu
-	pool     *pool               // whose backends they are; set once, guarded by mu
-	backends []*balancer.Backend // set with pool
+	cc       *grpc.ClientConn   // that was called first, if it has the interceptors of DialOptions; guarded by mu
+	pool     *pool              // whose backends they are; set once, guarded by mu
+	backends []*adapter.Backend // set with pool
 }
 
 type member struct {
@@ -135,7 +135,7 @@ func (g *group) leave() {
 
 // certain returns the backend that an attempt is to go to in p, if it is to go to
 // a certain one. The first attempt of a group finds out which there are.
-func (c *callContext) certain(p *pool) *balancer.Backend {
+func (c *callContext) certain(p *pool) *adapter.Backend {
 	if c.member == nil {
 		return nil
 	}
@@ -160,7 +160,7 @@ func (c *callContext) certain(p *pool) *balancer.Backend {
 }
 
 // take picks a certain backend, or says that the attempt has to wait for it.
-func (p *pool) take(be *balancer.Backend) (balancer.Pick, error) {
+func (p *pool) take(be *adapter.Backend) (adapter.Pick, error) {
 	c := be.Conn().(*connection)
 	p.mu.Lock()
 	state, err := c.state, c.err
@@ -169,10 +169,10 @@ func (p *pool) take(be *balancer.Backend) (balancer.Pick, error) {
 	case connectivity.Ready:
 		return p.balancer.Take(be), nil
 	case connectivity.TransientFailure:
-		return balancer.Pick{}, status.Errorf(codes.Unavailable, "%s: %s cannot be reached: last error: %v", p.target, be.Endpoint(), err)
+		return adapter.Pick{}, status.Errorf(codes.Unavailable, "%s: %s cannot be reached: last error: %v", p.target, be.Endpoint(), err)
 	case connectivity.Shutdown:
-		return balancer.Pick{}, status.Errorf(codes.Unavailable, "%s: %s has left", p.target, be.Endpoint())
+		return adapter.Pick{}, status.Errorf(codes.Unavailable, "%s: %s has left", p.target, be.Endpoint())
 	default:
-		return balancer.Pick{}, gbalancer.ErrNoSubConnAvailable // gRPC is told when that changes, as p.chosen is not 0
+		return adapter.Pick{}, gbalancer.ErrNoSubConnAvailable // gRPC is told when that changes, as p.chosen is not 0
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/balancer/adapter"
 )
 
 // A call is a pick that waits for its end. Calls are used again, since gRPC
@@ -14,7 +14,7 @@ type call struct {
 	pool *pool                    // read-only
 	done func(gbalancer.DoneInfo) // finish; read-only
 
-	pick balancer.Pick
+	pick adapter.Pick
 	link *link
 	of   *callContext // may be nil
 
@@ -30,7 +30,7 @@ func (p *pool) newCall() any {
 // finish is called by gRPC once.
 func (c *call) finish(info gbalancer.DoneInfo) {
 	pick, of, l, number := c.pick, c.of, c.link, c.number
-	c.pick, c.link, c.of = balancer.Pick{}, nil, nil
+	c.pick, c.link, c.of = adapter.Pick{}, nil, nil
 	c.pool.calls.Put(c)
 	l.sub.leave()
 	if of == nil {
@@ -47,16 +47,16 @@ func (c *call) finish(info gbalancer.DoneInfo) {
 }
 
 // endAttempt takes note of the end of an attempt.
-func (c *callContext) endAttempt(l *link, pick balancer.Pick, number int, info *gbalancer.DoneInfo, heard bool) {
+func (c *callContext) endAttempt(l *link, pick adapter.Pick, number int, info *gbalancer.DoneInfo, heard bool) {
 	e := endingOf(info)
 	if e == neverSent {
-		c.trace.Undo(number)
+		adapter.UndoAttempt(c.trace, number)
 	} else {
 		c.history.ended(e, info)
-		c.trace.End(number, 0, info.Err)
+		adapter.EndAttempt(c.trace, number, 0, info.Err)
 	}
 	if c.overtaken.Load() && status.Code(info.Err) == codes.Canceled {
-		pick.Done(balancer.Result{Overtaken: true})
+		pick.Done(adapter.Result{Overtaken: true})
 		return
 	}
 	l.end(pick, c, e, info, heard)
@@ -67,7 +67,7 @@ func (c *callContext) endAttempt(l *link, pick balancer.Pick, number int, info *
 // hands the status to whoever receives.
 type heldAttempt struct {
 	link   *link
-	pick   balancer.Pick
+	pick   adapter.Pick
 	info   gbalancer.DoneInfo
 	number int
 	heard  bool

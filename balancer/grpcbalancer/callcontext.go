@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/balancer/adapter"
 )
 
 // A callContext is the context of a call that was made through the interceptors
@@ -80,7 +81,7 @@ func (ch *channel) newCall(ctx context.Context, cc *grpc.ClientConn, method stri
 	}
 	c.Context, c.channel, c.cc, c.method, c.streaming = ctx, ch, cc, method, streaming
 	c.history = &c.own
-	c.trace = balancer.TraceFrom(ctx)
+	c.trace = adapter.TraceFrom(ctx)
 	switch outer := callOf(ctx); {
 	case outer == nil:
 	case outer.channel == nil: // that of All
@@ -91,7 +92,7 @@ func (ch *channel) newCall(ctx context.Context, cc *grpc.ClientConn, method stri
 	if c.trace == nil && ch.traced != nil {
 		c.trace = new(balancer.Trace)
 	}
-	c.key, c.hasKey = balancer.KeyFrom(ctx)
+	c.key, c.hasKey = adapter.KeyFrom(ctx)
 	for _, o := range options {
 		if key, ok := o.(keyOption); ok && key.text != "" {
 			c.key, c.hasKey = balancer.HashKey(key.text), true
@@ -125,14 +126,14 @@ const maxTried = 4
 // A history is which backends a call has been sent to, the latest last.
 type history struct {
 	mu       sync.Mutex
-	tried    [maxTried]*balancer.Backend // guarded by mu
-	n        int                         // guarded by mu
-	attempts int                         // so far, of which the latest n are in tried; guarded by mu
-	why      balancer.Reason             // there may be another attempt; guarded by mu
-	last     lastAttempt                 // guarded by mu
-	paid     bool                        // the budget has paid for the next attempt; guarded by mu
-	pool     *pool                       // that picked last; guarded by mu
-	next     *balancer.Pick              // for the next attempt, or nil; guarded by mu
+	tried    [maxTried]*adapter.Backend // guarded by mu
+	n        int                        // guarded by mu
+	attempts int                        // so far, of which the latest n are in tried; guarded by mu
+	why      balancer.Reason            // there may be another attempt; guarded by mu
+	last     lastAttempt                // guarded by mu
+	paid     bool                       // the budget has paid for the next attempt; guarded by mu
+	pool     *pool                      // that picked last; guarded by mu
+	next     *adapter.Pick              // for the next attempt, or nil; guarded by mu
 }
 
 // A lastAttempt is what a retry depends on.
@@ -176,7 +177,7 @@ func (h *history) ended(e ending, info *gbalancer.DoneInfo) {
 }
 
 // add is called with mu held.
-func (h *history) add(b *balancer.Backend) {
+func (h *history) add(b *adapter.Backend) {
 	if h.n == maxTried {
 		copy(h.tried[:], h.tried[1:])
 		h.n--
@@ -191,9 +192,9 @@ func (h *history) add(b *balancer.Backend) {
 //
 // A key of Key or balancer.WithKey costs nothing. One in the metadata costs a
 // copy of them, since gRPC v1.84 has no other way to read them.
-func (p *pool) request(info *gbalancer.PickInfo, of *callContext) (r balancer.Request) {
+func (p *pool) request(info *gbalancer.PickInfo, of *callContext) (r adapter.Request) {
 	if p.balancer.Measures() {
-		r.Class = balancer.ClassOf(info.FullMethodName)
+		r.Class = adapter.ClassOf(info.FullMethodName)
 	}
 	r.Stream = of != nil && of.streaming
 	if !p.balancer.Keyed() {
@@ -203,7 +204,7 @@ func (p *pool) request(info *gbalancer.PickInfo, of *callContext) (r balancer.Re
 	if of != nil {
 		r.Key, r.HasKey = of.key, of.hasKey
 	} else if ctx != nil {
-		r.Key, r.HasKey = balancer.KeyFrom(ctx)
+		r.Key, r.HasKey = adapter.KeyFrom(ctx)
 	}
 	if !r.HasKey && p.header != "" {
 		md, _ := metadata.FromOutgoingContext(ctx)

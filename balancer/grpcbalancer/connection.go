@@ -9,7 +9,7 @@ import (
 	"google.golang.org/grpc/connectivity"
 	grpcresolver "google.golang.org/grpc/resolver"
 
-	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/balancer/adapter"
 	"github.com/sidestep-lb/sidestep/health"
 )
 
@@ -20,7 +20,7 @@ import (
 type connection struct {
 	// Set at the start and read-only.
 	pool      *pool
-	backend   *balancer.Backend
+	backend   *adapter.Backend
 	addresses []grpcresolver.Address // the preferred one first
 
 	ready atomic.Pointer[[]*subConn] // those that are; never changed in place; nil if none is
@@ -42,7 +42,7 @@ const attemptDelay = 250 * time.Millisecond
 
 // connect is the Balancer's hook for a new backend. The connection is not made
 // before startDials.
-func (p *pool) connect(b *balancer.Backend) balancer.Conn {
+func (p *pool) connect(b *adapter.Backend) adapter.Conn {
 	// A copy: the resolver's slice may be part of one with the addresses of all endpoints.
 	c := &connection{pool: p, backend: b, addresses: slices.Clone(p.addresses.find(b.Endpoint().Identity()))}
 	p.mu.Lock()
@@ -172,7 +172,7 @@ func (c *connection) tell(state connectivity.State) {
 // does not hear of a local drain).
 const drainDelay = 100 * time.Millisecond
 
-// Drain implements balancer.Conn. Requests in flight finish: Shutdown closes a
+// Drain implements adapter.Conn. Requests in flight finish: Shutdown closes a
 // connection only after its last stream.
 func (c *connection) Drain() {
 	p := c.pool

@@ -5,7 +5,7 @@ import (
 
 	gbalancer "google.golang.org/grpc/balancer"
 
-	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/balancer/adapter"
 	"github.com/sidestep-lb/sidestep/health"
 )
 
@@ -36,7 +36,7 @@ func (l *link) finish(info gbalancer.DoneInfo) {
 //
 // However many attempts are lost with a connection, that is one failure: whether
 // the backend is there says the next attempt to connect.
-func (l *link) end(pick balancer.Pick, of *callContext, e ending, info *gbalancer.DoneInfo, heard bool) {
+func (l *link) end(pick adapter.Pick, of *callContext, e ending, info *gbalancer.DoneInfo, heard bool) {
 	if e == neverSent {
 		pick.Undo()
 		return
@@ -51,7 +51,7 @@ func (l *link) end(pick balancer.Pick, of *callContext, e ending, info *gbalance
 	case answer && r.Outcome == health.Neutral:
 		pick.Answered(r)
 	case answer && r.Outcome == health.Success && of != nil && of.streaming && !heard:
-		pick.Answered(balancer.Result{}) // how long a stream was silent is no latency
+		pick.Answered(adapter.Result{}) // how long a stream was silent is no latency
 	}
 	pick.Done(r)
 }

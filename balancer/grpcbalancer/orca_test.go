@@ -17,7 +17,7 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/dynamicpb"
 
-	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/balancer/adapter"
 	"github.com/sidestep-lb/sidestep/balancer/grpcbalancer"
 )
 
@@ -108,11 +108,11 @@ func FuzzLoadReport(f *testing.F) {
 	f.Add([]byte(nil))
 	descriptor := orca(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var want balancer.LoadReport
+		var want adapter.LoadReport
 		m := dynamicpb.NewMessage(descriptor)
 		if proto.Unmarshal(b, m) == nil {
 			value := func(number protowire.Number) float64 { return m.Get(descriptor.Fields().ByNumber(number)).Float() }
-			want = balancer.LoadReport{CPUUtilization: value(1), QPS: value(6), EPS: value(7), ApplicationUtilization: value(9)}
+			want = adapter.LoadReport{CPUUtilization: value(1), QPS: value(6), EPS: value(7), ApplicationUtilization: value(9)}
 		}
 		got := grpcbalancer.ParseReport(b)
 		if !same(got.CPUUtilization, want.CPUUtilization) || !same(got.QPS, want.QPS) || !same(got.EPS, want.EPS) ||

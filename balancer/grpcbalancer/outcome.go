@@ -10,7 +10,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
-	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/balancer/adapter"
 	"github.com/sidestep-lb/sidestep/health"
 )
 
@@ -168,35 +168,35 @@ func hasPrefix(s string, prefixes []string) bool {
 // resultOf says what the end of an attempt means for its backend, and whether
 // the backend has answered. c is the call, or nil if it is not known; heard says
 // that the attempt is of a stream that has had a message.
-func (c *callContext) resultOf(e ending, info *gbalancer.DoneInfo, heard bool) (_ balancer.Result, answer bool) {
+func (c *callContext) resultOf(e ending, info *gbalancer.DoneInfo, heard bool) (_ adapter.Result, answer bool) {
 	switch e {
 	case lost, cut:
-		return balancer.Result{Outcome: health.Failure, SameEvent: e == cut}, false
+		return adapter.Result{Outcome: health.Failure, SameEvent: e == cut}, false
 	case canceled:
 		if c != nil && c.gaveUp.Load() { // Retry.TryTimeout
-			return balancer.Result{Outcome: health.Timeout}, false
+			return adapter.Result{Outcome: health.Timeout}, false
 		}
-		return balancer.Result{}, false
+		return adapter.Result{}, false
 	case outOfTime:
 		begun := info.BytesReceived && len(info.Trailer) == 0 // with headers, and the end was still to come
 		switch {
 		case heard: // it worked for as long as its caller wanted
-			return balancer.Result{}, true
+			return adapter.Result{}, true
 		case begun && (c == nil || c.streaming):
-			return balancer.Result{}, true
+			return adapter.Result{}, true
 		case info.BytesReceived && !begun:
-			return balancer.Result{Outcome: c.outcome(info)}, true
+			return adapter.Result{Outcome: c.outcome(info)}, true
 		default:
-			return balancer.Result{Outcome: health.Timeout}, false
+			return adapter.Result{Outcome: health.Timeout}, false
 		}
 	case answered:
-		r := balancer.Result{Outcome: c.outcome(info)}
+		r := adapter.Result{Outcome: c.outcome(info)}
 		if r.Outcome == health.Failure {
 			r.RetryAfter = max(pushback(info.Trailer), 0)
 		}
 		return r, true
 	default:
-		return balancer.Result{}, false
+		return adapter.Result{}, false
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/balancer/adapter"
 )
 
 // errNowhereElse fails a hedge.
@@ -41,7 +42,7 @@ func (p *pool) Pick(info gbalancer.PickInfo) (gbalancer.PickResult, error) {
 
 // result makes of a pick what gRPC wants. The call may be nil; why is the reason
 // of an attempt after others.
-func (p *pool) result(picked balancer.Pick, of *callContext, why balancer.Reason) (gbalancer.PickResult, error) {
+func (p *pool) result(picked adapter.Pick, of *callContext, why balancer.Reason) (gbalancer.PickResult, error) {
 	s := picked.Backend().Conn().(*connection).pick()
 	if s == nil { // it was lost a moment ago, and another picker is on its way
 		picked.Undo()
@@ -63,14 +64,14 @@ func (p *pool) result(picked balancer.Pick, of *callContext, why balancer.Reason
 	c := p.calls.Get().(*call)
 	c.pick, c.link, c.of = picked, l, of
 	if of != nil {
-		c.number = of.trace.Begin(picked.Backend(), why)
+		c.number = adapter.BeginAttempt(of.trace, picked.Backend(), why)
 	}
 	return gbalancer.PickResult{SubConn: s.sub, Done: c.done}, nil
 }
 
 // choose picks a backend for an attempt of a call. It says why there is an attempt
 // after others, if it is one.
-func (p *pool) choose(info gbalancer.PickInfo, of *callContext) (picked balancer.Pick, why balancer.Reason, err error) {
+func (p *pool) choose(info gbalancer.PickInfo, of *callContext) (picked adapter.Pick, why balancer.Reason, err error) {
 	r := p.request(&info, of)
 	if be := of.certain(p); be != nil {
 		picked, err = p.take(be)
@@ -114,11 +115,11 @@ const maxFull = 8
 // place of one that has none, if there is one: the stream would have to wait
 // there for another to end. A full backend that may have another connection gets
 // it nevertheless.
-func (p *pool) elsewhereIfFull(picked balancer.Pick, r balancer.Request) balancer.Pick {
+func (p *pool) elsewhereIfFull(picked adapter.Pick, r adapter.Request) adapter.Pick {
 	if picked.Backend().Conn().(*connection).room() {
 		return picked
 	}
-	tried := append(make([]*balancer.Backend, 0, len(r.Tried)+maxFull), r.Tried...)
+	tried := append(make([]*adapter.Backend, 0, len(r.Tried)+maxFull), r.Tried...)
 	tried = append(tried, picked.Backend())
 	for range maxFull {
 		r.Tried = tried

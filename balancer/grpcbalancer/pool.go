@@ -15,6 +15,7 @@ import (
 	grpcresolver "google.golang.org/grpc/resolver"
 
 	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/balancer/adapter"
 	"github.com/sidestep-lb/sidestep/discovery"
 	"github.com/sidestep-lb/sidestep/resolver"
 )
@@ -32,7 +33,7 @@ type pool struct {
 	// Set at the start and read-only.
 	cc           gbalancer.ClientConn
 	target       string
-	balancer     *balancer.Balancer
+	balancer     *adapter.Balancer
 	header       string        // of the metadata, where the key of a request is; or empty
 	reports      bool          // whether the policy wants load reports
 	reportPeriod time.Duration // in which servers are asked for them; or 0
@@ -81,7 +82,7 @@ func newPool(cc gbalancer.ClientConn, target string, config *lbConfig, newPolicy
 	complete := config.Config
 	complete.NewPolicy = newPolicy
 	var err error
-	p.balancer, err = balancer.New(complete, balancer.Hooks{
+	p.balancer, err = adapter.New(complete, adapter.Hooks{
 		Name: target, Adapter: "grpc", Client: config.Name, Logger: logger,
 		ConnectFirst: true, Connect: p.connect, Published: p.push,
 	})

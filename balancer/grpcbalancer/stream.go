@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/balancer/adapter"
 	"github.com/sidestep-lb/sidestep/health"
 )
 
@@ -26,17 +27,17 @@ type answers struct {
 
 // An attempt is a pick that a stream goes on with.
 type attempt struct {
-	call   *callContext  // read-only, as are link and number
-	link   *link         //
-	number int           // in the trace
-	pick   balancer.Pick // guarded by the answers' mu
-	heard  bool          // it has had a message; guarded by the answers' mu
-	over   bool          // guarded by the answers' mu
+	call   *callContext // read-only, as are link and number
+	link   *link        //
+	number int          // in the trace
+	pick   adapter.Pick // guarded by the answers' mu
+	heard  bool         // it has had a message; guarded by the answers' mu
+	over   bool         // guarded by the answers' mu
 }
 
 // newAttempt returns the result of a pick for a stream.
-func (c *callContext) newAttempt(l *link, picked balancer.Pick, why balancer.Reason) gbalancer.PickResult {
-	number := c.trace.Begin(picked.Backend(), why)
+func (c *callContext) newAttempt(l *link, picked adapter.Pick, why balancer.Reason) gbalancer.PickResult {
+	number := adapter.BeginAttempt(c.trace, picked.Backend(), why)
 	c.stream.mu.Lock()
 	a := &c.stream.first
 	if a.call != nil {
@@ -70,7 +71,7 @@ func (a *answers) answered() {
 	defer a.mu.Unlock()
 	if a.current != nil && !a.current.over {
 		a.current.heard = true
-		a.current.pick.Answered(balancer.Result{Outcome: health.Success})
+		a.current.pick.Answered(adapter.Result{Outcome: health.Success})
 	}
 }
 

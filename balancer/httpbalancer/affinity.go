@@ -5,11 +5,11 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/balancer/adapter"
 )
 
 // request returns what the Balancer has to know of a request.
-func (p *pool) request(req *http.Request) (r balancer.Request) {
+func (p *pool) request(req *http.Request) (r adapter.Request) {
 	if p.balancer.Measures() {
 		r.Class = p.transport.classOf(req)
 	}
@@ -17,7 +17,7 @@ func (p *pool) request(req *http.Request) (r balancer.Request) {
 		return r
 	}
 	from := p.transport.config.Balancer.HashKey
-	r.Key, r.HasKey = balancer.KeyFrom(req.Context())
+	r.Key, r.HasKey = adapter.KeyFrom(req.Context())
 	if !r.HasKey && from.Header != "" {
 		r.SetKey(strings.Join(req.Header.Values(from.Header), ","))
 	}

@@ -10,12 +10,12 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/balancer/adapter"
 	"github.com/sidestep-lb/sidestep/discovery"
 )
 
 // A backendConn is all the connections to a backend. It implements
-// balancer.Conn. Of a backend that nothing was sent to, it is little more than
+// adapter.Conn. Of a backend that nothing was sent to, it is little more than
 // the fields below.
 type backendConn struct {
 	// Set at the start and read-only.
@@ -46,12 +46,12 @@ type backendConn struct {
 // A membership is what a backendConn has for as long as the balancer knows its
 // endpoint. An endpoint that leaves and returns in time has one after the other.
 type membership struct {
-	backend *balancer.Backend // nil if the balancer does not know it, see All
+	backend *adapter.Backend // nil if the balancer does not know it, see All
 	revival revival
 	prober  *prober // nil if there are no probes
 }
 
-func newBackendConn(p *pool, e *discovery.Endpoint, b *balancer.Backend) *backendConn {
+func newBackendConn(p *pool, e *discovery.Endpoint, b *adapter.Backend) *backendConn {
 	c := &backendConn{pool: p, endpoint: e}
 	p.conns.Add(1)
 	c.join(&c.first, b)
@@ -59,7 +59,7 @@ func newBackendConn(p *pool, e *discovery.Endpoint, b *balancer.Backend) *backen
 }
 
 // join begins a membership.
-func (c *backendConn) join(m *membership, b *balancer.Backend) {
+func (c *backendConn) join(m *membership, b *adapter.Backend) {
 	m.backend = b
 	m.revival.conn, m.revival.backend = c, b
 	c.member.Store(m)

@@ -4,7 +4,7 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/balancer/adapter"
 )
 
 // classSegments is how many segments of a path tell routes apart.
@@ -14,9 +14,9 @@ const classSegments = 3
 // as each other.
 func (t *Transport) classOf(req *http.Request) uint64 {
 	if t.config.Class != nil {
-		return balancer.ClassOf(t.config.Class(req))
+		return adapter.ClassOf(t.config.Class(req))
 	}
-	return balancer.ClassOf(req.Method) ^ balancer.ClassOf(routeOf(req.URL.Path))
+	return adapter.ClassOf(req.Method) ^ adapter.ClassOf(routeOf(req.URL.Path))
 }
 
 // routeOf returns the beginning of a path that is likely to be its route: three

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/balancer/adapter"
 	"github.com/sidestep-lb/sidestep/discovery"
 )
 
@@ -19,7 +19,7 @@ var ErrDrainTimeout = errors.New("cut off by the DrainTimeout")
 // errCut is what net/http is told when it uses a connection that was cut off.
 var errCut = fmt.Errorf("%w: %w", ErrDrainTimeout, net.ErrClosed)
 
-// Drain implements balancer.Conn. Idle connections close at once, the others when
+// Drain implements adapter.Conn. Idle connections close at once, the others when
 // their last exchange has ended. Whether the DrainTimeout applies is for departures
 // to say. It may be called again after the endpoint has returned.
 func (c *backendConn) Drain() {
@@ -36,7 +36,7 @@ func (c *backendConn) Drain() {
 
 // rejoin reports whether the backendConn, which has left, is that of b from now on,
 // with the connections that are in use.
-func (c *backendConn) rejoin(b *balancer.Backend) bool {
+func (c *backendConn) rejoin(b *adapter.Backend) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -121,7 +121,7 @@ func (d *departures) removeLocked(c *backendConn) {
 
 // take returns the backendConn of an endpoint that returns, if there is one: it
 // belongs to b from now on.
-func (d *departures) take(b *balancer.Backend) *backendConn {
+func (d *departures) take(b *adapter.Backend) *backendConn {
 	e := b.Endpoint()
 	d.mu.Lock()
 	c := d.byIdentity[e.Identity()]

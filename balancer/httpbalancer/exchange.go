@@ -7,7 +7,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/balancer/adapter"
 	"github.com/sidestep-lb/sidestep/discovery"
 )
 
@@ -15,7 +15,7 @@ import (
 // if there is one, whose body it is. It is in flight until it has ended.
 type exchange struct {
 	backend *backendConn
-	pick    balancer.Pick // the zero value if the balancer was not asked
+	pick    adapter.Pick // the zero value if the balancer was not asked
 	life    attemptLife
 
 	conn           *conn // nil before there is one
@@ -31,7 +31,7 @@ type exchange struct {
 	late    *lateStatus        // what the end of the body will say; nil if the headers have said all
 	cancel  context.CancelFunc // nil if the exchange has no context of its own
 	then    func()             // called at the end; may be nil
-	other   balancer.Pick      // of the attempt that takes its place; set before it is replaced
+	other   adapter.Pick       // of the attempt that takes its place; set before it is replaced
 }
 
 // send returns the response with the exchange in flight, or an error with the
@@ -181,9 +181,9 @@ func (x *exchange) endpoint() *discovery.Endpoint {
 }
 
 // end ends the exchange, once, with nothing held against the backend.
-func (x *exchange) end() { x.endWith(balancer.Result{}) }
+func (x *exchange) end() { x.endWith(adapter.Result{}) }
 
-func (x *exchange) endWith(r balancer.Result) {
+func (x *exchange) endWith(r adapter.Result) {
 	before, ok := x.life.step(eventEnd)
 	if !ok {
 		return
@@ -235,10 +235,10 @@ func (c *conn) giveBack() {
 // fail ends an exchange without a response. What this side did is not the
 // backend's: nothing counts that ended before anything was sent.
 func (x *exchange) fail(f fate) {
-	r := balancer.Result{Outcome: f.outcome(), Overtaken: f == beaten}
+	r := adapter.Result{Outcome: f.outcome(), Overtaken: f == beaten}
 	switch {
 	case f.waited() && !x.hasSent():
-		r = balancer.Result{}
+		r = adapter.Result{}
 	case f.unreachable() && x.pick.Backend() != nil && !x.pick.Backend().Reachable():
 		r.SameEvent = true // as others know that waited for the same connection
 	case f == broken && x.conn.http2: // one lost connection is one event, however many requests it had
@@ -248,7 +248,7 @@ func (x *exchange) fail(f fate) {
 }
 
 // undo ends an exchange that was picked and not used.
-func undo(p balancer.Pick) {
+func undo(p adapter.Pick) {
 	p.Undo()
 	p.Backend().Conn().(*backendConn).leave()
 }

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/balancer/adapter"
 	"github.com/sidestep-lb/sidestep/health"
 )
 
@@ -59,7 +59,7 @@ type lateStatus struct {
 // rpcResult returns what an RPC's headers mean, if they have the status, as those
 // of a response without a body have. Else it returns what will find out, or
 // neither if the response is none of an RPC.
-func (x *exchange) rpcResult(config *Config, req *http.Request, resp *http.Response) (r balancer.Result, known bool, late *lateStatus) {
+func (x *exchange) rpcResult(config *Config, req *http.Request, resp *http.Response) (r adapter.Result, known bool, late *lateStatus) {
 	protocol := rpcProtocolOf(resp.Header)
 	if protocol == noRPC && (config.OutcomeAtEnd == nil || len(resp.Trailer) == 0) {
 		return r, false, nil
@@ -91,9 +91,9 @@ func (l *lateStatus) write(p []byte) {
 
 // result returns what the response meant when its body has ended with err, which
 // is io.EOF if it was read to the end.
-func (l *lateStatus) result(err error) balancer.Result {
+func (l *lateStatus) result(err error) adapter.Result {
 	if l == nil {
-		return balancer.Result{}
+		return adapter.Result{}
 	}
 	l.mu.Lock()
 	code, over := NoRPCCode, l.over
@@ -103,18 +103,18 @@ func (l *lateStatus) result(err error) balancer.Result {
 	l.mu.Unlock()
 	switch {
 	case over: // and the attempt has ended
-		return balancer.Result{}
+		return adapter.Result{}
 	case code != NoRPCCode:
 		return resultAtEnd(l.config, l.resp, code, nil)
 	case errors.Is(err, io.EOF):
 		return resultAtEnd(l.config, l.resp, grpcCode(l.resp.Trailer), l.resp.Trailer)
 	case l.protocol == noRPC: // it is what its headers say
-		return balancer.Result{Outcome: health.Success}
+		return adapter.Result{Outcome: health.Success}
 	case errors.Is(err, errClosedEarly), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded),
 		hasStreamCode(err, noError), hasStreamCode(err, cancelStream): // it worked for as long as somebody wanted it
-		return balancer.Result{}
+		return adapter.Result{}
 	default: // it broke off, with others on the same connection perhaps
-		r := balancer.Result{Outcome: health.Failure}
+		r := adapter.Result{Outcome: health.Failure}
 		if l.conn.http2 && !isStreamError(err) {
 			r.SameEvent = l.conn.lost.Swap(true)
 		}
@@ -123,8 +123,8 @@ func (l *lateStatus) result(err error) balancer.Result {
 }
 
 // resultAtEnd says what a response with this status code means.
-func resultAtEnd(config *Config, resp *http.Response, code int, from http.Header) balancer.Result {
-	r := balancer.Result{Outcome: RPCOutcome(code)}
+func resultAtEnd(config *Config, resp *http.Response, code int, from http.Header) adapter.Result {
+	r := adapter.Result{Outcome: RPCOutcome(code)}
 	if config.OutcomeAtEnd != nil {
 		r.Outcome = config.OutcomeAtEnd(resp, code)
 	}

@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/balancer/adapter"
 	"github.com/sidestep-lb/sidestep/health"
 )
 
@@ -27,7 +27,7 @@ func StatusOutcome(status int) health.Outcome {
 
 // resultOf says what a response means for its backend. A Retry-After is a wish of
 // the server with 503 alone (RFC 9110, section 10.2.3).
-func resultOf(config *Config, resp *http.Response) balancer.Result {
+func resultOf(config *Config, resp *http.Response) adapter.Result {
 	var o health.Outcome
 	if config.Outcome != nil {
 		o = config.Outcome(resp)
@@ -35,9 +35,9 @@ func resultOf(config *Config, resp *http.Response) balancer.Result {
 		o = StatusOutcome(resp.StatusCode)
 	}
 	if o != health.Failure || resp.StatusCode != http.StatusServiceUnavailable {
-		return balancer.Result{Outcome: o}
+		return adapter.Result{Outcome: o}
 	}
-	return balancer.Result{Outcome: o, RetryAfter: retryAfter(resp.Header)}
+	return adapter.Result{Outcome: o, RetryAfter: retryAfter(resp.Header)}
 }
 
 // retryAfter reads the header of that name (RFC 9110, section 10.2.3). It is

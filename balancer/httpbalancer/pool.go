@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/balancer/adapter"
 	"github.com/sidestep-lb/sidestep/discovery"
 	"github.com/sidestep-lb/sidestep/discovery/selection"
 	"github.com/sidestep-lb/sidestep/health"
@@ -20,7 +21,7 @@ type pool struct {
 	transport *Transport
 	target    discovery.Target
 	endpoints *selection.Subscription
-	balancer  *balancer.Balancer
+	balancer  *adapter.Balancer
 	budget    *health.Budget
 	hedge     *health.HedgeTimer // nil if there are no hedges
 	warmer    *warmer            // nil if no connections are made in advance
@@ -66,21 +67,21 @@ func newPool(t *Transport, target discovery.Target) *pool {
 		p.warmer = &warmer{pool: p}
 	}
 	// The only error is that of an invalid Config, of which there are no pools.
-	p.balancer, _ = balancer.New(t.config.Balancer, balancer.Hooks{
+	p.balancer, _ = adapter.New(t.config.Balancer, adapter.Hooks{
 		Name:           target.String(),
 		Adapter:        "http",
 		Client:         t.config.Name,
 		Logger:         t.config.Logger,
 		Now:            p.now,
 		Connect:        p.connect,
-		FitnessChanged: func(b *balancer.Backend) { b.Conn().(*backendConn).member.Load().revival.start() },
+		FitnessChanged: func(b *adapter.Backend) { b.Conn().(*backendConn).member.Load().revival.start() },
 	})
 	go p.follow()
 	return p
 }
 
 // connect is told of each new backend.
-func (p *pool) connect(b *balancer.Backend) balancer.Conn {
+func (p *pool) connect(b *adapter.Backend) adapter.Conn {
 	if c := p.departures.take(b); c != nil {
 		return c
 	}
@@ -143,7 +144,7 @@ func (p *pool) follow() {
 
 // pick returns a backend for a request, which counts as in flight there, and
 // waits for the first Snapshot if need be.
-func (p *pool) pick(ctx context.Context, r balancer.Request) (balancer.Pick, error) {
+func (p *pool) pick(ctx context.Context, r adapter.Request) (adapter.Pick, error) {
 	for {
 		picked, err := p.balancer.Pick(r)
 		switch {
@@ -154,10 +155,10 @@ func (p *pool) pick(ctx context.Context, r balancer.Request) (balancer.Pick, err
 			}
 			picked.Undo() // it has left and drained since it was picked
 		case !errors.Is(err, balancer.ErrEmpty):
-			return balancer.Pick{}, err
+			return adapter.Pick{}, err
 		default:
 			if err := p.await(ctx); err != nil {
-				return balancer.Pick{}, err
+				return adapter.Pick{}, err
 			}
 		}
 	}

@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/balancer/adapter"
 	"github.com/sidestep-lb/sidestep/health"
 )
 
@@ -72,9 +72,9 @@ func (p *Probe) withDefaults() *Probe {
 // A prober probes one backend. Between probes there is a timer and no
 // goroutine.
 type prober struct {
-	conn    *backendConn      // read-only
-	backend *balancer.Backend // read-only
-	probe   *Probe            // read-only
+	conn    *backendConn     // read-only
+	backend *adapter.Backend // read-only
+	probe   *Probe           // read-only
 
 	mu      sync.Mutex
 	timer   *time.Timer // guarded by mu

@@ -6,12 +6,13 @@ import (
 	"slices"
 
 	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/balancer/adapter"
 	"github.com/sidestep-lb/sidestep/discovery"
 )
 
 // pick returns a backend that has not been tried yet. After some fates it may be
 // one that was, if there is no other.
-func (j *journey) pick(req *http.Request, last fate) (balancer.Pick, error) {
+func (j *journey) pick(req *http.Request, last fate) (adapter.Pick, error) {
 	for {
 		j.mu.Lock()
 		r := j.request
@@ -42,7 +43,7 @@ func (j *journey) retry(last fate) bool {
 		j.request.Tried = nil // the other leg of a hedged request may be looking at the old one
 	case last.free() && len(j.passed) > 0:
 		passed := j.passed
-		j.request.Tried = slices.DeleteFunc(slices.Clone(j.request.Tried), func(b *balancer.Backend) bool { return slices.Contains(passed, b) })
+		j.request.Tried = slices.DeleteFunc(slices.Clone(j.request.Tried), func(b *adapter.Backend) bool { return slices.Contains(passed, b) })
 	default:
 		return false
 	}
@@ -54,8 +55,8 @@ func (j *journey) retry(last fate) bool {
 // moments after the last fit backend of the rotation has refused, that has nobody
 // else, though others may be fit meanwhile. And if none is, all are used (fail
 // open), those first that can be reached.
-func (p *pool) pickUnpublished(tried []*balancer.Backend) (picked balancer.Pick, ok bool) {
-	var found *balancer.Backend
+func (p *pool) pickUnpublished(tried []*adapter.Backend) (picked adapter.Pick, ok bool) {
+	var found *adapter.Backend
 	limit := int64(p.transport.config.Balancer.MaxInFlight)
 	for _, b := range p.balancer.Backends() {
 		wasTried := slices.Contains(tried, b)
@@ -77,7 +78,7 @@ func (p *pool) pickUnpublished(tried []*balancer.Backend) (picked balancer.Pick,
 }
 
 // takeBackend is a pick of this very backend.
-func (p *pool) takeBackend(b *balancer.Backend) (picked balancer.Pick, ok bool) {
+func (p *pool) takeBackend(b *adapter.Backend) (picked adapter.Pick, ok bool) {
 	if !b.Conn().(*backendConn).users.enter() {
 		return picked, false // it has left and drained
 	}

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/balancer/adapter"
 	"github.com/sidestep-lb/sidestep/health"
 )
 
@@ -15,8 +15,8 @@ import (
 // SETTINGS of HTTP/2 where those are spoken, since the kernel accepts connections
 // for a process that is frozen. While it waits there is a timer and no goroutine.
 type revival struct {
-	conn    *backendConn      // read-only
-	backend *balancer.Backend // read-only
+	conn    *backendConn     // read-only
+	backend *adapter.Backend // read-only
 
 	mu      sync.Mutex
 	timer   *time.Timer   // of the next try; nil if none is due or running; guarded by mu

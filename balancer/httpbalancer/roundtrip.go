@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/balancer/adapter"
 	"github.com/sidestep-lb/sidestep/discovery"
 	"github.com/sidestep-lb/sidestep/health"
 )
@@ -24,15 +25,15 @@ type journey struct {
 	repeatable bool            // the request may be sent again though it was sent before
 
 	mu       sync.Mutex
-	request  balancer.Request    // with the backends that were tried; guarded by mu
-	attempts int                 // those that count; guarded by mu
-	made     int                 // all of them; guarded by mu
-	begun    bool                // first is in use; guarded by mu
-	passed   []*balancer.Backend // those of request.Tried that were given up for another; guarded by mu
-	debts    int                 // how many attempts were given up for another that may not reach its backend; guarded by mu
+	request  adapter.Request    // with the backends that were tried; guarded by mu
+	attempts int                // those that count; guarded by mu
+	made     int                // all of them; guarded by mu
+	begun    bool               // first is in use; guarded by mu
+	passed   []*adapter.Backend // those of request.Tried that were given up for another; guarded by mu
+	debts    int                // how many attempts were given up for another that may not reach its backend; guarded by mu
 
-	first exchange                              // of most requests the only one
-	tried [defaultMaxAttempts]*balancer.Backend // room for request.Tried
+	first exchange                             // of most requests the only one
+	tried [defaultMaxAttempts]*adapter.Backend // room for request.Tried
 }
 
 // roundTrip sends a request that has entered the pool.
@@ -46,7 +47,7 @@ func (p *pool) roundTrip(req *http.Request) (*http.Response, error) {
 	if p.warmer != nil {
 		p.warmer.learn(laneOf(req))
 	}
-	j := &journey{pool: p, req: req, trace: balancer.TraceFrom(req.Context())}
+	j := &journey{pool: p, req: req, trace: adapter.TraceFrom(req.Context())}
 	if traced := p.transport.config.Traced; traced != nil {
 		if j.trace == nil {
 			j.trace = new(balancer.Trace)
@@ -83,9 +84,9 @@ func (j *journey) travel(req *http.Request, body *requestBody, why balancer.Reas
 		if why != "" {
 			j.pool.balancer.Retried(why)
 		}
-		seen := j.trace.Begin(x.pick.Backend(), why)
+		seen := adapter.BeginAttempt(j.trace, x.pick.Backend(), why)
 		resp, err := j.send(x, req, body)
-		j.trace.End(seen, statusOf(resp), err)
+		adapter.EndAttempt(j.trace, seen, statusOf(resp), err)
 		if err != nil {
 			f := x.fate(req, body, err)
 			if f.unreachable() {
@@ -144,7 +145,7 @@ func (j *journey) judge(x *exchange, resp *http.Response) {
 }
 
 // take makes an attempt of a pick.
-func (j *journey) take(picked balancer.Pick) *exchange {
+func (j *journey) take(picked adapter.Pick) *exchange {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	x := &j.first
@@ -245,7 +246,7 @@ func (j *journey) again(x *exchange, req *http.Request, f fate, body *requestBod
 
 // follow makes the next attempt of a pick, if the caller still wants one and the
 // body can be sent again.
-func (j *journey) follow(picked balancer.Pick, req *http.Request, body *requestBody, unprocessed bool) (*exchange, error) {
+func (j *journey) follow(picked adapter.Pick, req *http.Request, body *requestBody, unprocessed bool) (*exchange, error) {
 	if gaveUp(req) {
 		undo(picked)
 		return nil, &requestError{err: causeOf(req)}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/balancer/adapter"
 	"github.com/sidestep-lb/sidestep/balancer/livepage"
 	"github.com/sidestep-lb/sidestep/discovery"
 	"github.com/sidestep-lb/sidestep/health"
@@ -48,7 +49,7 @@ func browse(t *testing.T, url string, options ...string) string {
 
 // work keeps a Balancer busy until the test ends: each pod takes a time of its own,
 // and one of them fails all its requests.
-func work(t *testing.T, b *balancer.Balancer, latency func(e *discovery.Endpoint) time.Duration, fails string) {
+func work(t *testing.T, b *adapter.Balancer, latency func(e *discovery.Endpoint) time.Duration, fails string) {
 	done := make(chan struct{})
 	var all sync.WaitGroup
 	for range 8 {
@@ -59,7 +60,7 @@ func work(t *testing.T, b *balancer.Balancer, latency func(e *discovery.Endpoint
 					return
 				default:
 				}
-				p, err := b.Pick(balancer.Request{})
+				p, err := b.Pick(adapter.Request{})
 				if err != nil {
 					continue
 				}
@@ -72,7 +73,7 @@ func work(t *testing.T, b *balancer.Balancer, latency func(e *discovery.Endpoint
 				if e.Pod == fails {
 					o = health.Failure
 				}
-				p.Done(balancer.Result{Outcome: o})
+				p.Done(adapter.Result{Outcome: o})
 			}
 		})
 	}
@@ -95,7 +96,7 @@ func TestThePageIsDrawnInABrowser(t *testing.T) {
 	for _, be := range b.Backends() {
 		for range 5 * strings.Count(be.Endpoint().Pod, "quiz-3") {
 			p := b.Take(be)
-			p.Done(balancer.Result{Outcome: health.Failure})
+			p.Done(adapter.Result{Outcome: health.Failure})
 		}
 	}
 	work(t, b, func(e *discovery.Endpoint) time.Duration {

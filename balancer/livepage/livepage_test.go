@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/balancer/adapter"
 	"github.com/sidestep-lb/sidestep/balancer/livepage"
 	"github.com/sidestep-lb/sidestep/discovery"
 	"github.com/sidestep-lb/sidestep/health"
@@ -65,9 +66,9 @@ type conn struct{}
 
 func (conn) Drain() {}
 
-func newBalancer(t *testing.T, name string, config balancer.Config, endpoints ...discovery.Endpoint) *balancer.Balancer {
+func newBalancer(t *testing.T, name string, config balancer.Config, endpoints ...discovery.Endpoint) *adapter.Balancer {
 	t.Helper()
-	b, err := balancer.New(config, balancer.Hooks{Name: name, Adapter: "http", Connect: func(*balancer.Backend) balancer.Conn { return conn{} }})
+	b, err := adapter.New(config, adapter.Hooks{Name: name, Adapter: "http", Connect: func(*adapter.Backend) adapter.Conn { return conn{} }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +153,7 @@ func TestTheJSONSaysWhatIsUsedAndWhyNot(t *testing.T) {
 func TestTheJSONSaysWhatBackendsDo(t *testing.T) {
 	b := newBalancer(t, "http://quiz.kiada", balancer.Config{Policy: balancer.RoundRobin}, endpoint(0, "a"), endpoint(1, "b"))
 	for range 20 {
-		p, err := b.Pick(balancer.Request{})
+		p, err := b.Pick(adapter.Request{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -160,13 +161,13 @@ func TestTheJSONSaysWhatBackendsDo(t *testing.T) {
 		if p.Backend().Endpoint().Zone == "b" {
 			o = health.Failure
 		}
-		p.Done(balancer.Result{Outcome: o})
+		p.Done(adapter.Result{Outcome: o})
 	}
-	p, err := b.Pick(balancer.Request{})
+	p, err := b.Pick(adapter.Request{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer p.Done(balancer.Result{})
+	defer p.Done(adapter.Result{})
 	s := getJSON(t, "?format=json")
 	if len(s.Balancers) != 1 {
 		t.Fatalf("%d balancers", len(s.Balancers))
@@ -264,8 +265,8 @@ func TestItMayBeReadWhileEverythingChanges(t *testing.T) {
 				default:
 				}
 				b.Update([]discovery.Endpoint{endpoint(n%5, "a"), endpoint(5+n%3+i, "b")})
-				if p, err := b.Pick(balancer.Request{}); err == nil {
-					p.Done(balancer.Result{Outcome: health.Outcome(n % 5)})
+				if p, err := b.Pick(adapter.Request{}); err == nil {
+					p.Done(adapter.Result{Outcome: health.Outcome(n % 5)})
 				}
 			}
 		})

@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/balancer/adapter"
 	"github.com/sidestep-lb/sidestep/balancer/telemetry"
 )
 
@@ -21,9 +22,9 @@ func twice(t *testing.T) *balancer.Trace {
 	t.Helper()
 	b := newBalancer(t, target, balancer.Config{Policy: balancer.RoundRobin})
 	var trace balancer.Trace
-	first := trace.Begin(b.Backends()[0], "")
-	trace.End(first, 0, errors.New("connection reset"))
-	trace.End(trace.Begin(b.Backends()[1], balancer.Broken), 200, nil)
+	first := adapter.BeginAttempt(&trace, b.Backends()[0], "")
+	adapter.EndAttempt(&trace, first, 0, errors.New("connection reset"))
+	adapter.EndAttempt(&trace, adapter.BeginAttempt(&trace, b.Backends()[1], balancer.Broken), 200, nil)
 	return &trace
 }
 

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/balancer/adapter"
 	"github.com/sidestep-lb/sidestep/balancer/telemetry"
 	"github.com/sidestep-lb/sidestep/discovery"
 	"github.com/sidestep-lb/sidestep/health"
@@ -54,9 +55,9 @@ type conn struct{}
 
 func (conn) Drain() {}
 
-func newBalancer(t testing.TB, name string, config balancer.Config) *balancer.Balancer {
+func newBalancer(t testing.TB, name string, config balancer.Config) *adapter.Balancer {
 	t.Helper()
-	b, err := balancer.New(config, balancer.Hooks{Name: name, Adapter: "grpc", Connect: func(*balancer.Backend) balancer.Conn { return conn{} }})
+	b, err := adapter.New(config, adapter.Hooks{Name: name, Adapter: "grpc", Connect: func(*adapter.Backend) adapter.Conn { return conn{} }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,13 +66,13 @@ func newBalancer(t testing.TB, name string, config balancer.Config) *balancer.Ba
 	return b
 }
 
-func request(t testing.TB, b *balancer.Balancer, o health.Outcome) {
+func request(t testing.TB, b *adapter.Balancer, o health.Outcome) {
 	t.Helper()
-	p, err := b.Pick(balancer.Request{})
+	p, err := b.Pick(adapter.Request{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.Done(balancer.Result{Outcome: o})
+	p.Done(adapter.Result{Outcome: o})
 }
 
 // report returns a function that collects all series, as name{attribute=value,…}.
@@ -182,11 +183,11 @@ func TestBalancersAreReported(t *testing.T) {
 		request(t, b, health.Success)
 		request(t, another, health.Success)
 	}
-	p, err := b.Pick(balancer.Request{})
+	p, err := b.Pick(adapter.Request{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer p.Done(balancer.Result{})
+	defer p.Done(adapter.Result{})
 	b.Retried(balancer.Broken)
 	b.Retried("because") // nobody knows that one
 	wants(t, collect(), before, map[string]float64{

@@ -26,7 +26,6 @@ type contest struct {
 
 var contests = []contest{
 	{ours: balancer.Adaptive, peers: []string{lb.Kratos, lb.GoZero}, limit: 150},
-	{ours: balancer.PeakEWMA, peers: []string{lb.Kratos, lb.GoZero}},
 	{ours: balancer.LeastRequest, peers: []string{lb.GRPCLeastRequest}, factor: 0.5},
 	{ours: lb.LeastOfTen, peers: []string{lb.GRPCLeastOfTen}, factor: 0.5},
 	{ours: balancer.RoundRobin, peers: []string{lb.GRPCRoundRobin}, factor: 1.5},

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/balancer/adapter"
 	"github.com/sidestep-lb/sidestep/discovery"
 	"github.com/sidestep-lb/sidestep/health"
 )
@@ -25,10 +26,10 @@ func configured(name string, config balancer.Config) contestant {
 // product is a Balancer of one client.
 type product struct {
 	world    *world
-	balancer *balancer.Balancer
+	balancer *adapter.Balancer
 	keyed    bool
-	zone     int                 // of the client
-	tried    []*balancer.Backend // of the request at hand
+	zone     int                // of the client
+	tried    []*adapter.Backend // of the request at hand
 }
 
 // epoch is when virtual time begins for the product, whose code should not
@@ -37,8 +38,8 @@ const epoch = int64(time.Hour)
 
 func newProduct(w *world, random *rand.Rand, config balancer.Config) *product {
 	p := &product{world: w, keyed: w.setup.key != nil}
-	b, err := balancer.New(config, balancer.Hooks{
-		Connect:   func(b *balancer.Backend) balancer.Conn { return link{w.servers[idAt(b.Endpoint().Addr)]} },
+	b, err := adapter.New(config, adapter.Hooks{
+		Connect:   func(b *adapter.Backend) adapter.Conn { return link{w.servers[idAt(b.Endpoint().Addr)]} },
 		Now:       func() int64 { return epoch + w.now },
 		Random:    random.Uint64,
 		AfterFunc: w.after,
@@ -53,7 +54,7 @@ func newProduct(w *world, random *rand.Rand, config balancer.Config) *product {
 // A link is a connection to a server.
 type link struct{ server *server }
 
-// Drain implements balancer.Conn.
+// Drain implements adapter.Conn.
 func (link) Drain() {}
 
 func (p *product) update(servers []*server) {
@@ -77,14 +78,14 @@ func (p *product) disconnected(s *server) {
 }
 
 // A ticket is what our policies keep for an attempt.
-type ticket struct{ pick balancer.Pick }
+type ticket struct{ pick adapter.Pick }
 
 func (p *product) pick(a *attempt) *server {
 	p.tried = p.tried[:0]
 	for earlier := a.previous; earlier != nil; earlier = earlier.previous {
 		p.tried = append(p.tried, earlier.ticket.pick.Backend())
 	}
-	pick, err := p.balancer.Pick(balancer.Request{Key: a.request.key, HasKey: p.keyed, Class: a.request.class(), Tried: p.tried})
+	pick, err := p.balancer.Pick(adapter.Request{Key: a.request.key, HasKey: p.keyed, Class: a.request.class(), Tried: p.tried})
 	if err != nil {
 		return nil
 	}
@@ -94,13 +95,13 @@ func (p *product) pick(a *attempt) *server {
 
 func (p *product) done(a *attempt, o outcome) {
 	b := a.ticket.pick.Backend()
-	r := balancer.Result{Outcome: outcomes[o], RetryAfter: a.spare}
+	r := adapter.Result{Outcome: outcomes[o], RetryAfter: a.spare}
 	if r.Outcome == health.Neutral {
 		a.ticket.pick.Answered(r) // as adapters do: it is an answer
 	}
 	a.ticket.pick.Done(r)
 	if report := a.server.report; o != timeout {
-		b.Report(balancer.LoadReport{CPUUtilization: report.utilization, QPS: report.qps, EPS: report.eps})
+		b.Report(adapter.LoadReport{CPUUtilization: report.utilization, QPS: report.qps, EPS: report.eps})
 	}
 }
 

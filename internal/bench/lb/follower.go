@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc/resolver"
 
 	"github.com/sidestep-lb/sidestep/balancer"
+	"github.com/sidestep-lb/sidestep/balancer/adapter"
 	"github.com/sidestep-lb/sidestep/discovery"
 	"github.com/sidestep-lb/sidestep/health"
 )
@@ -30,17 +31,17 @@ func (f *channelFollower) publications() int { return int(f.published.Load()) }
 // A balancerFollower is package balancer by itself, with an adapter that does
 // nothing but to connect.
 type balancerFollower struct {
-	balancer  *balancer.Balancer
+	balancer  *adapter.Balancer
 	list      []discovery.Endpoint
 	published atomic.Int64
 
 	mu         sync.Mutex
-	connecting []*balancer.Backend // guarded by mu
+	connecting []*adapter.Backend // guarded by mu
 }
 
 func newBalancerFollower() (*balancerFollower, error) {
 	f := &balancerFollower{}
-	b, err := balancer.New(balancer.Config{}, balancer.Hooks{
+	b, err := adapter.New(balancer.Config{}, adapter.Hooks{
 		ConnectFirst: true,
 		Connect:      f.connect,
 		Published:    func() { f.published.Add(1) },
@@ -49,7 +50,7 @@ func newBalancerFollower() (*balancerFollower, error) {
 	return f, err
 }
 
-func (f *balancerFollower) connect(b *balancer.Backend) balancer.Conn {
+func (f *balancerFollower) connect(b *adapter.Backend) adapter.Conn {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.connecting = append(f.connecting, b)
