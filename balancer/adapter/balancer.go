@@ -1,10 +1,7 @@
 package adapter
 
 import (
-	"errors"
-	"log/slog"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,11 +46,6 @@ type Hooks struct {
 	// time.AfterFunc's.
 	AfterFunc func(d time.Duration, f func())
 }
-
-// publishInterval is the shortest time between two publications of the
-// rotation, so that a thousand connections that become ready cost a few
-// publications and not a thousand.
-const publishInterval = 5 * time.Millisecond
 
 // A Balancer holds the backends of one target and picks among them.
 type Balancer struct {
@@ -115,24 +107,6 @@ type Balancer struct {
 	calmed     []int      // for how many periods it has not drowned; guarded by publishing
 	weighed    []uint64   // the mean of the next level when more was last spared; guarded by publishing
 	troubled   bool       // the last event of a rotation was that no backend is fit; guarded by publishing
-}
-
-// A rotation is the set that picks are made from. It never changes.
-type rotation struct {
-	levels []level // by priority; one as a rule, none if there is nothing to pick from
-	ignore uint32  // flags that do not count, because no backend is without them
-	timed  bool    // requests are timed: the policy wants it, or a backend is judged by its latencies
-	err    error   // why there are no levels
-}
-
-// failsOpen reports whether backends that are not fit are used.
-func (t *rotation) failsOpen() bool { return t.ignore&(unreachable|sick|ejected) != 0 }
-
-// A level is the backends of one priority.
-type level struct {
-	picker   picker
-	backends []*Backend // what picker picks from
-	upTo     uint32     // picks whose chance is less, and not that of a level before, fall to this one
 }
 
 // New returns a Balancer without backends. The error names the field of config
@@ -219,165 +193,4 @@ func (b *Balancer) Backends() []*Backend {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.ordered
-}
-
-// fitnessChanged sees to it that a new rotation is published soon. Picks pass
-// over a backend that has become unfit before that, too.
-func (b *Balancer) fitnessChanged(be *Backend) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.rotationDue(be)
-}
-
-// rotationDue is fitnessChanged with mu held.
-func (b *Balancer) rotationDue(be *Backend) {
-	if b.hooks.FitnessChanged != nil {
-		b.hooks.FitnessChanged(be)
-	}
-	b.republishLocked()
-}
-
-// republish publishes the rotation anew, soon.
-func (b *Balancer) republish() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.republishLocked()
-}
-
-func (b *Balancer) republishLocked() {
-	b.due = true
-	if !b.pausing && !b.closed {
-		b.pausing = true
-		b.hooks.AfterFunc(0, b.publishDue)
-	}
-}
-
-// publishDue publishes at once, and then again after each pause in which
-// something changed.
-func (b *Balancer) publishDue() {
-	b.mu.Lock()
-	due := b.due && !b.closed
-	b.pausing = due
-	b.mu.Unlock()
-	if due {
-		b.publish()
-		b.hooks.AfterFunc(publishInterval, b.publishDue)
-	}
-}
-
-// publish makes the backends that are fit now the rotation.
-func (b *Balancer) publish() {
-	b.publishing.Lock()
-	defer b.publishing.Unlock()
-	b.mu.Lock()
-	b.due = false
-	all, leveled, closed := b.ordered, b.further > 0, b.closed
-	b.mu.Unlock()
-	if closed {
-		return
-	}
-	next := b.rotate(all, leveled)
-	b.tellOf(b.rotation.Swap(next), next)
-	if len(next.levels) > 1 {
-		b.watchLevels()
-	}
-	if b.hooks.Published != nil {
-		b.hooks.Published()
-	}
-}
-
-// tellOf takes note of it when no backend is fit any more, and when some are again.
-// It is called with publishing held.
-func (b *Balancer) tellOf(last, next *rotation) {
-	before, after := last.trouble(), next.trouble()
-	switch {
-	case before == after, errors.Is(last.err, balancer.ErrEmpty), errors.Is(next.err, balancer.ErrEmpty): // or there are none, or they are being connected
-		return
-	case after != "":
-		b.happened(after, nil, "")
-	case b.troubled:
-		b.happened(balancer.EventFit, nil, "")
-	}
-	b.troubled = after != ""
-}
-
-// trouble is the event of a rotation that has no fit backend, though there are
-// some.
-func (t *rotation) trouble() balancer.EventKind {
-	switch {
-	case t.failsOpen():
-		return balancer.EventFailOpen
-	case errors.Is(t.err, balancer.ErrNoneFit):
-		return balancer.EventNoneFit
-	default:
-		return ""
-	}
-}
-
-// rotate makes a rotation of all backends, of which some may be on further levels.
-// It is called with publishing held.
-func (b *Balancer) rotate(all []*Backend, leveled bool) *rotation {
-	t := b.rotationOf(all, leveled)
-	held := b.held.Load()
-	t.timed = b.timed || held > 0 || b.out.Load() > 0 || len(t.levels) > 1
-	if held > 0 && mostJoin(all) {
-		t.ignore |= joining | warming
-	}
-	return t
-}
-
-// mostJoin reports whether more than three quarters of the backends that are fit are
-// newcomers. The rest could not carry the load, so none is held back then.
-func mostJoin(all []*Backend) bool {
-	fit, newcomers := 0, 0
-	for _, be := range all {
-		if flags := be.flags.Load(); flags&(unreachable|sick|ejected|left) == 0 {
-			fit++
-			if flags&(joining|warming) != 0 {
-				newcomers++
-			}
-		}
-	}
-	return 4*newcomers > 3*fit
-}
-
-// rotationOf is rotate without what concerns newcomers.
-func (b *Balancer) rotationOf(all []*Backend, leveled bool) *rotation {
-	levels := b.levels
-	if !leveled {
-		levels = b.level
-	}
-	switch {
-	case len(all) == 0:
-		return &rotation{err: balancer.ErrEmpty}
-	case b.out.Load() == 0: // as a rule, and to look at each of many costs
-		return &rotation{levels: levels(all, all)}
-	}
-	// When none is fit, those are used that can be reached, or else all (fail
-	// open).
-	for _, out := range []uint32{unreachable | sick | ejected, unreachable} {
-		if usable := without(all, out); len(usable) > 0 {
-			return &rotation{levels: levels(all, usable), ignore: (sick | ejected) &^ out}
-		}
-	}
-	if b.hooks.ConnectFirst {
-		return &rotation{err: balancer.ErrNoneFit}
-	}
-	return &rotation{levels: levels(all, all), ignore: unreachable | sick | ejected}
-}
-
-// without returns the backends that have none of the flags: the same slice if
-// that is all.
-func without(all []*Backend, flags uint32) []*Backend {
-	first := slices.IndexFunc(all, func(be *Backend) bool { return be.is(flags) })
-	if first < 0 {
-		return all
-	}
-	rest := append(make([]*Backend, 0, len(all)-1), all[:first]...)
-	for _, be := range all[first+1:] {
-		if !be.is(flags) {
-			rest = append(rest, be)
-		}
-	}
-	return rest
 }
