@@ -24,9 +24,9 @@ type Counts struct {
 	// FailOpens are the requests that went to a backend which was not fit, because
 	// none was.
 	FailOpens uint64
-	// Redraws are the times that the policy was asked again, because the backend
-	// that it had chosen was not to be used, or was to be spared.
-	Redraws uint64
+	// Repicks are the times that the policy was asked again, because the backend
+	// that it had chosen was not to be used, or was held back.
+	Repicks uint64
 	// NoBackend counts the picks that failed. In gRPC, a request whose pick failed
 	// may wait and pick again.
 	NoBackend uint64

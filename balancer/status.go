@@ -33,22 +33,22 @@ type State string
 // The states of a backend. Of several that it is in, it is said to be in the
 // first.
 const (
-	StateUnreachable State = "unreachable" // there is no connection
-	StateSick        State = "sick"        // active probes say so
-	StateEjected     State = "ejected"     // it failed too often
-	StateSpared      State = "spared"      // its server asked for a pause
-	StateJoining     State = "joining"     // it gets less than its share, as it is new and has not proven itself
-	StateFit         State = "fit"
+	StateUnreachable   State = "unreachable"    // there is no connection
+	StateProbesFailing State = "probes_failing" // active probes fail
+	StateEjected       State = "ejected"        // it failed too often
+	StateRetryAfter    State = "retry_after"    // its server asked for a pause (Retry-After)
+	StateJoining       State = "joining"        // it gets less than its share, as it is new and has not proven itself
+	StateFit           State = "fit"
 )
 
 // States are all of them.
-var States = [...]State{StateUnreachable, StateSick, StateEjected, StateSpared, StateJoining, StateFit}
+var States = [...]State{StateUnreachable, StateProbesFailing, StateEjected, StateRetryAfter, StateJoining, StateFit}
 
 // A BackendStatus is the state of a backend at one moment.
 type BackendStatus struct {
 	discovery.Endpoint
 	State State
-	// Until is when an ejected backend gets its probe, when the pause of a spared one
+	// Until is when an ejected backend gets its probe, when the pause asked for by a server
 	// ends, and when one that joins gets its whole share by Config.SlowStart.
 	Until time.Time
 	// InFlight counts the requests in flight, and Answered those of them that have

@@ -82,7 +82,7 @@ func TestARequestThatAnotherBackendAnsweredFirstMakesThisOneSlowAndNoFailure(t *
 		for range 10 {
 			p := b.Take(slow)
 			pass(100 * time.Millisecond)
-			p.Done(adapter.Result{Outcome: health.Neutral, Overtaken: true})
+			p.Done(adapter.Result{Outcome: health.Neutral, CensoredLatency: true})
 			fast := b.Take(b.Backends()[1])
 			pass(time.Millisecond)
 			fast.Done(adapter.Result{Outcome: health.Success})
@@ -110,7 +110,7 @@ func TestABackendWhoseRequestsAreAllOvertakenIsAvoided(t *testing.T) {
 			pass(time.Millisecond)
 			if p.Backend() == hangs {
 				asked++
-				p.Done(adapter.Result{Overtaken: true})
+				p.Done(adapter.Result{CensoredLatency: true})
 			} else {
 				p.Done(adapter.Result{Outcome: health.Success})
 			}
@@ -139,7 +139,7 @@ func TestATimeShorterThanTheLatencySaysNothing(t *testing.T) {
 		for range 20 {
 			p := b.Take(one)
 			pass(time.Millisecond)
-			p.Done(adapter.Result{Outcome: health.Neutral, Overtaken: true})
+			p.Done(adapter.Result{Outcome: health.Neutral, CensoredLatency: true})
 		}
 		if n := serve(t, b, 200, func(*adapter.Backend) health.Outcome { return health.Neutral })[one]; n > 120 {
 			t.Errorf("it got %d of 200 requests: it passes for faster than it is", n)

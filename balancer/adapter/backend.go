@@ -27,37 +27,37 @@ type Backend struct {
 	conn     Conn      // set before the first pick
 	record   health.Record
 
-	rank     uint64 // its place in this client's order of the backends
-	seed     uint64 // of its places in the tables of keyed
-	joined   int64  // when it came, for slow start
-	ramp     atomic.Pointer[ramp]
-	endpoint atomic.Pointer[discovery.Endpoint]
-	outUntil atomic.Int64 // when an ejected one gets its probe
-	spareTo  atomic.Int64 // until when it asked to be spared
-	reported reported
-	priority atomic.Uint32
-	number   uint32            // among the owners of its latest table, see keyed; guarded by the Balancer's publishing
-	reached  atomic.Bool       // at least once
-	probes   atomic.Uint32     // so far, and their ends
-	works    atomic.Bool       // in part, when it was ejected
-	streams  atomic.Int32      // of those in open
-	view     *balancer.Backend // for a policy of the program's own, else nil; read-only
-	gone     bool              // it is about to have left; guarded by the Balancer's mu
+	rank            uint64 // its place in this client's order of the backends
+	seed            uint64 // of its places in the tables of keyed
+	joined          int64  // when it came, for slow start
+	ramp            atomic.Pointer[ramp]
+	endpoint        atomic.Pointer[discovery.Endpoint]
+	outUntil        atomic.Int64 // when an ejected one gets its probe
+	retryAfterUntil atomic.Int64 // until when it its server asked for a pause
+	reported        reported
+	priority        atomic.Uint32
+	number          uint32            // among the owners of its latest table, see keyed; guarded by the Balancer's publishing
+	reached         atomic.Bool       // at least once
+	probes          atomic.Uint32     // so far, and their ends
+	works           atomic.Bool       // in part, when it was ejected
+	streams         atomic.Int32      // of those in open
+	view            *balancer.Backend // for a policy of the program's own, else nil; read-only
+	gone            bool              // it is about to have left; guarded by the Balancer's mu
 }
 
 // The flags of a backend. Without any of them, it is picked like all others.
 const (
-	unreachable uint32 = 1 << iota // its connection or dial failed
-	sick                           // active probes say so
-	ejected                        // it failed too often
-	left                           // no update names it any more
-	denied                         // it should be ejected, but too many are
-	joining                        // it is new here and proves itself, see ramp.go
-	warming                        // it is in slow start
-	failing                        // its last request failed, or was overtaken by a hedge
-	offered                        // it waits for its probe, or that is under way
-	spared                         // it asked for a pause, see spare.go
-	slowed                         // its last answer took many times the average
+	unreachable   uint32 = 1 << iota // its connection or dial failed
+	probesFailing                    // active probes say so
+	ejected                          // it failed too often
+	left                             // no update names it any more
+	denied                           // it should be ejected, but too many are
+	joining                          // it is new here and proves itself, see ramp.go
+	warming                          // it is in slow start
+	failing                          // its last request failed, or was overtaken by a hedge
+	offered                          // it waits for its probe, or that is under way
+	retryAfter                       // it asked for a pause, see spare.go
+	slowed                           // its last answer took many times the average
 )
 
 // A Conn is what an adapter keeps for a backend: its connections.
@@ -191,7 +191,7 @@ func (b *Backend) bounded() int64 { return b.InFlight() - int64(b.streams.Load()
 func (b *Backend) Weight() uint32 { return b.weight.Load() }
 
 // Fit reports whether the backend is in rotation.
-func (b *Backend) Fit() bool { return !b.is(unreachable | sick | ejected | left) }
+func (b *Backend) Fit() bool { return !b.is(unreachable | probesFailing | ejected | left) }
 
 // Reachable reports whether the backend could be reached when that was last
 // tried.
@@ -200,15 +200,15 @@ func (b *Backend) Reachable() bool { return !b.is(unreachable) }
 // Left reports whether the backend's endpoint is gone from the target.
 func (b *Backend) Left() bool { return b.is(left) }
 
-// SetSick tells the backend's health what active probes say: it is out of
-// rotation while it is sick.
-func (b *Backend) SetSick(now bool) {
-	if now && b.set(sick) || !now && b.unset(sick) {
-		kind := balancer.EventWell
+// SetProbesFailing tells the backend's health whether active probes fail: it is out of
+// rotation while they fail.
+func (b *Backend) SetProbesFailing(now bool) {
+	if now && b.set(probesFailing) || !now && b.unset(probesFailing) {
+		kind := balancer.EventProbesPassing
 		if now {
-			kind = balancer.EventSick
+			kind = balancer.EventProbesFailing
 		}
-		b.balancer.happened(kind, b, "")
+		b.balancer.recordEvent(kind, b, "")
 		b.balancer.fitnessChanged(b)
 	}
 }
@@ -236,12 +236,12 @@ func (b *Backend) counted(before, after uint32) {
 		if flags&left != 0 {
 			return 0
 		}
-		return int64(bits.OnesCount32(flags & (joining | warming | spared)))
+		return int64(bits.OnesCount32(flags & (joining | warming | retryAfter)))
 	}
 	if n := held(after) - held(before); n != 0 {
 		b.balancer.held.Add(n)
 	}
-	out := func(flags uint32) bool { return flags&(unreachable|sick|ejected) != 0 && flags&left == 0 }
+	out := func(flags uint32) bool { return flags&(unreachable|probesFailing|ejected) != 0 && flags&left == 0 }
 	switch {
 	case out(after) && !out(before):
 		b.balancer.out.Add(1)
@@ -266,7 +266,7 @@ func (b *Backend) Observe(o health.Outcome) {
 		return
 	}
 	if b.reached.Swap(true) || !b.balancer.hooks.ConnectFirst { // and not just connected for the first time
-		b.balancer.happened(kind, b, "")
+		b.balancer.recordEvent(kind, b, "")
 		if o == health.Success {
 			b.startRamp(b.balancer.hooks.Now())
 		}

@@ -82,25 +82,25 @@ type Balancer struct {
 
 	relieving atomic.Bool // a call of relieve is on its way
 
-	mu           sync.Mutex
-	given        []discovery.Endpoint         // of the last update, in order; guarded by mu
-	listed       []*Backend                   // theirs, at the same indexes; guarded by mu
-	ordered      []*Backend                   // the same, in this client's order; never changed in place; guarded by mu
-	further      int                          // how many of them have another priority than 0; guarded by mu
-	due          bool                         // the rotation is out of date; guarded by mu
-	pausing      bool                         // a call of publishDue is on its way; guarded by mu
-	closed       bool                         // guarded by mu
-	ejected      int                          // how many backends are; guarded by mu
-	rest         health.Rest                  // what all did that are in rotation; guarded by mu
-	restAt       int64                        // when it was looked at; guarded by mu
-	restUses     int                          // how often it has been used since; guarded by mu
-	toProbe      []*Backend                   // after probe; guarded by mu
-	reconsidered int64                        // when the estimates of all that fail were looked at; guarded by mu
-	unspared     int64                        // until when none is spared; guarded by mu
-	pardoned     int64                        // until when none is ejected; guarded by mu
-	gone         []*Backend                   // backends that have left, with requests in flight; guarded by mu
-	past         map[string]balancer.Outcomes // of those without, by zone; nil if there were none; guarded by mu
-	watching     bool                         // a call that weighs the levels anew is on its way; guarded by mu
+	mu                     sync.Mutex
+	given                  []discovery.Endpoint         // of the last update, in order; guarded by mu
+	listed                 []*Backend                   // theirs, at the same indexes; guarded by mu
+	ordered                []*Backend                   // the same, in this client's order; never changed in place; guarded by mu
+	further                int                          // how many of them have another priority than 0; guarded by mu
+	due                    bool                         // the rotation is out of date; guarded by mu
+	pausing                bool                         // a call of publishDue is on its way; guarded by mu
+	closed                 bool                         // guarded by mu
+	ejected                int                          // how many backends are; guarded by mu
+	rest                   health.Rest                  // what all did that are in rotation; guarded by mu
+	restAt                 int64                        // when it was looked at; guarded by mu
+	restUses               int                          // how often it has been used since; guarded by mu
+	toProbe                []*Backend                   // after probe; guarded by mu
+	reconsidered           int64                        // when the estimates of all that fail were looked at; guarded by mu
+	retryAfterIgnoredUntil int64                        // until when Retry-After is ignored; guarded by mu
+	noEjectionsUntil       int64                        // until when none is ejected; guarded by mu
+	gone                   []*Backend                   // backends that have left, with requests in flight; guarded by mu
+	past                   map[string]balancer.Outcomes // of those without, by zone; nil if there were none; guarded by mu
+	watching               bool                         // a call that weighs the levels anew is on its way; guarded by mu
 
 	publishing sync.Mutex // held while a rotation is made and announced; taken before mu
 	spared     []float32  // which part of its load each level is spared, because it drowns; guarded by publishing

@@ -11,7 +11,7 @@ import (
 // counts are the Counts as they are counted.
 type counts struct {
 	ejections                                              [health.SuccessRate + 1]atomic.Uint64
-	readmissions, failOpens, redraws, noBackend, newcomers atomic.Uint64
+	readmissions, failOpens, repicks, noBackend, newcomers atomic.Uint64
 	retries                                                [len(reasons)]atomic.Uint64
 }
 
@@ -20,7 +20,7 @@ func (c *counts) read() balancer.Counts {
 		Ejections:    make(map[health.Cause]uint64),
 		Readmissions: c.readmissions.Load(),
 		FailOpens:    c.failOpens.Load(),
-		Redraws:      c.redraws.Load(),
+		Repicks:      c.repicks.Load(),
 		NoBackend:    c.noBackend.Load(),
 		Newcomers:    c.newcomers.Load(),
 		Retries:      make(map[balancer.Reason]uint64),

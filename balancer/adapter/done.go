@@ -9,14 +9,14 @@ import (
 // A Result is what became of a request.
 type Result struct {
 	Outcome health.Outcome
-	// RetryAfter is how long the server asked to be spared, with a failure: the
-	// Retry-After of a 503. It is spared within what the others can carry, for 300 s
+	// RetryAfter is the pause that the server asked for, with a failure: the
+	// Retry-After of a 503. It is granted within what the others can carry, for 300 s
 	// at most. A Retry-After that speaks of the caller (429) does not belong here.
 	RetryAfter time.Duration
-	// Overtaken says that the request was given up because another backend had
+	// CensoredLatency says that the request was given up because another backend had
 	// answered it, with a Neutral outcome. Nothing is held against the backend,
 	// but it takes at least as long as that.
-	Overtaken bool
+	CensoredLatency bool
 	// SameEvent says that a failure belongs to an event that has been held against
 	// the backend already, such as the loss of a connection that carried several
 	// requests, or that is held against nobody. The request counts as failed, and
@@ -62,7 +62,7 @@ func (p *Pick) Answered(r Result) {
 		b.accepted(state)
 		return
 	}
-	b.settle(p.start, p.class, state, r)
+	b.recordResult(p.start, p.class, state, r)
 	if p.sample {
 		b.sample(p.start, r.Outcome)
 	}
@@ -132,7 +132,7 @@ func (p *Pick) Done(r Result) {
 	} else {
 		b.release(p.start, r.Outcome)
 	}
-	b.settle(p.start, p.class, p.state, r)
+	b.recordResult(p.start, p.class, p.state, r)
 	if p.sample {
 		b.sample(p.start, r.Outcome)
 	}
@@ -171,7 +171,7 @@ func (p *Pick) doneResponding(r Result) {
 	if p.start != 0 {
 		start = b.balancer.hooks.Now() - p.took // so that it took no longer than until Responding
 	}
-	b.settle(start, p.class, state, r)
+	b.recordResult(start, p.class, state, r)
 	if p.sample {
 		b.sample(start, r.Outcome)
 	}

@@ -20,30 +20,30 @@ func (b *Balancer) eject(be *Backend, cause health.Cause) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.hooks.Now()
-	if b.closed || be.is(ejected) || be.gone || now < b.pardoned { // or it leaves
+	if b.closed || be.is(ejected) || be.gone || now < b.noEjectionsUntil { // or it leaves
 		return
 	}
 	if !b.isWorseLocked(be, cause, now) {
-		if cause == health.Consecutive && be.set(denied) && b.allFail() {
-			b.pardon()
+		if cause == health.Consecutive && be.set(denied) && b.allFailLocked() {
+			b.failOpenLocked()
 		}
 		return
 	}
 	if be.works.Store(be.record.Conduct(now).Works()); be.works.Load() && b.isNeededLocked(now) {
 		return
 	}
-	if b.ejected < b.maxEjected() {
+	if b.ejected < b.maxEjectedLocked() {
 		b.rememberCalmLocked(be)
 		b.ejected++
 		be.set(ejected)
 		be.unset(denied)
 		b.counts.ejections[cause].Add(1)
-		b.happened(balancer.EventEjected, be, cause.String()+" for "+b.ejectFor(be).Round(time.Millisecond).String())
-		b.rotationDue(be)
+		b.recordEvent(balancer.EventEjected, be, cause.String()+" for "+b.ejectForLocked(be).Round(time.Millisecond).String())
+		b.rotationDueLocked(be)
 		return
 	}
-	if be.set(denied); b.allFail() {
-		b.pardon()
+	if be.set(denied); b.allFailLocked() {
+		b.failOpenLocked()
 	}
 }
 
@@ -100,7 +100,7 @@ func (b *Balancer) restOfLocked(own health.Conduct, now int64) health.Rest {
 		b.restAt, b.restUses = now, 0
 		b.rest = health.Rest{}
 		for _, other := range b.ordered {
-			if !other.is(ejected | unreachable | sick | left) {
+			if !other.is(ejected | unreachable | probesFailing | left) {
 				c := other.record.Conduct(now)
 				c.Fresh = c.Fresh || other.is(joining)
 				b.rest.Add(c)
@@ -113,9 +113,9 @@ func (b *Balancer) restOfLocked(own health.Conduct, now int64) health.Rest {
 	return rest
 }
 
-// maxEjected is how many backends may be ejected at once, and never the last
+// maxEjectedLocked is how many backends may be ejected at once, and never the last
 // one. It is called with mu held.
-func (b *Balancer) maxEjected() int {
+func (b *Balancer) maxEjectedLocked() int {
 	percent := b.config.MaxEjectedPercent
 	if percent == 0 {
 		percent = defaultMaxEjectedPercent
@@ -123,9 +123,9 @@ func (b *Balancer) maxEjected() int {
 	return min(len(b.ordered)*percent/100, len(b.ordered)-1)
 }
 
-// ejectFor sets the time for the probe, and returns how long that is from now. It
+// ejectForLocked sets the time for the probe, and returns how long that is from now. It
 // is called with mu held.
-func (b *Balancer) ejectFor(be *Backend) time.Duration {
+func (b *Balancer) ejectForLocked(be *Backend) time.Duration {
 	be.unset(offered)
 	be.probes.Add(1)
 	now := b.hooks.Now()
@@ -135,34 +135,34 @@ func (b *Balancer) ejectFor(be *Backend) time.Duration {
 	return d
 }
 
-// allFail reports whether each backend is ejected or should be. It is called
+// allFailLocked reports whether each backend is ejected or should be. It is called
 // with mu held.
-func (b *Balancer) allFail() bool {
+func (b *Balancer) allFailLocked() bool {
 	for _, be := range b.ordered {
-		if !be.is(ejected | denied | unreachable | sick) {
+		if !be.is(ejected | denied | unreachable | probesFailing) {
 			return false
 		}
 	}
 	return true
 }
 
-// pardonTime is how long no backend is ejected after all have failed.
-const pardonTime = 10 * time.Second
+// failOpenTime is how long no backend is ejected after all have failed.
+const failOpenTime = 10 * time.Second
 
-// pardon puts all backends back into rotation: when all fail, the cause is none
+// failOpenLocked puts all backends back into rotation: when all fail, the cause is none
 // of them, and to have half of them out would only keep the others overloaded
 // when it has gone (fail open). It is called with mu held.
-func (b *Balancer) pardon() {
-	b.pardoned = b.hooks.Now() + int64(pardonTime)
+func (b *Balancer) failOpenLocked() {
+	b.noEjectionsUntil = b.hooks.Now() + int64(failOpenTime)
 	for _, be := range b.ordered {
 		be.unset(denied)
 		if be.is(ejected) {
-			b.restore(be)
+			b.restoreLocked(be)
 		}
 	}
 	b.toProbe = nil
 	b.probe.Store(nil)
-	b.happened(balancer.EventPardoned, nil, "")
+	b.recordEvent(balancer.EventPardoned, nil, "")
 }
 
 // relieve ends the ejection of a backend that works in part, when the others have
@@ -176,28 +176,28 @@ func (b *Balancer) relieve() {
 		return
 	}
 	for _, be := range b.ordered {
-		if be.is(ejected) && be.works.Load() && !be.is(unreachable|sick) {
+		if be.is(ejected) && be.works.Load() && !be.is(unreachable|probesFailing) {
 			b.counts.readmissions.Add(1)
-			b.happened(balancer.EventReadmitted, be, "the others are overloaded")
-			b.restore(be)
+			b.recordEvent(balancer.EventReadmitted, be, "the others are overloaded")
+			b.restoreLocked(be)
 			return
 		}
 	}
 }
 
-// restore puts be back into rotation. It is called with mu held.
-func (b *Balancer) restore(be *Backend) {
+// restoreLocked puts be back into rotation. It is called with mu held.
+func (b *Balancer) restoreLocked(be *Backend) {
 	if be.unset(ejected) {
 		be.unset(offered)
 		be.probes.Add(1)
 		b.ejected--
 		be.record.Readmit(b.hooks.Now())
-		b.rotationDue(be)
+		b.rotationDueLocked(be)
 	}
 }
 
 // offer makes be the next to be probed, if it is not that already: what was due
-// to end an ejection that a pardon ended comes later, too.
+// to end an ejection that failOpenLocked ended comes later, too.
 func (b *Balancer) offer(be *Backend) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -269,7 +269,7 @@ func (b *Balancer) probed(be *Backend, o health.Outcome) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		if !b.closed && be.is(ejected) && !be.is(left) {
-			b.ejectFor(be)
+			b.ejectForLocked(be)
 		}
 	}
 }
@@ -283,8 +283,8 @@ func (b *Balancer) readmit(be *Backend) {
 	defer b.mu.Unlock()
 	if !b.closed && be.is(ejected) {
 		b.counts.readmissions.Add(1)
-		b.happened(balancer.EventReadmitted, be, "")
-		b.restore(be)
+		b.recordEvent(balancer.EventReadmitted, be, "")
+		b.restoreLocked(be)
 		be.startRamp(b.hooks.Now())
 	}
 }

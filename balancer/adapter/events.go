@@ -16,17 +16,17 @@ var lines = map[balancer.EventKind]struct {
 	level   slog.Level
 	message string
 }{
-	balancer.EventEjected:     {slog.LevelWarn, "sidestep: backend ejected"},
-	balancer.EventPardoned:    {slog.LevelWarn, "sidestep: all backends fail, none is ejected for a while"},
-	balancer.EventSick:        {slog.LevelWarn, "sidestep: backend fails its probes"},
-	balancer.EventFailOpen:    {slog.LevelWarn, "sidestep: no backend is fit, all are used"},
-	balancer.EventNoneFit:     {slog.LevelWarn, "sidestep: no backend is fit"},
-	balancer.EventReadmitted:  {slog.LevelInfo, "sidestep: backend readmitted"},
-	balancer.EventWell:        {slog.LevelInfo, "sidestep: backend succeeds in its probes again"},
-	balancer.EventFit:         {slog.LevelInfo, "sidestep: backends are fit again"},
-	balancer.EventEndpoints:   {slog.LevelDebug, "sidestep: backends changed"},
-	balancer.EventUnreachable: {slog.LevelDebug, "sidestep: backend cannot be reached"},
-	balancer.EventReached:     {slog.LevelDebug, "sidestep: backend reached again"},
+	balancer.EventEjected:       {slog.LevelWarn, "sidestep: backend ejected"},
+	balancer.EventPardoned:      {slog.LevelWarn, "sidestep: all backends fail, none is ejected for a while"},
+	balancer.EventProbesFailing: {slog.LevelWarn, "sidestep: backend fails its probes"},
+	balancer.EventFailOpen:      {slog.LevelWarn, "sidestep: no backend is fit, all are used"},
+	balancer.EventNoneFit:       {slog.LevelWarn, "sidestep: no backend is fit"},
+	balancer.EventReadmitted:    {slog.LevelInfo, "sidestep: backend readmitted"},
+	balancer.EventProbesPassing: {slog.LevelInfo, "sidestep: backend succeeds in its probes again"},
+	balancer.EventFit:           {slog.LevelInfo, "sidestep: backends are fit again"},
+	balancer.EventEndpoints:     {slog.LevelDebug, "sidestep: backends changed"},
+	balancer.EventUnreachable:   {slog.LevelDebug, "sidestep: backend cannot be reached"},
+	balancer.EventReached:       {slog.LevelDebug, "sidestep: backend reached again"},
 }
 
 const (
@@ -51,8 +51,8 @@ type event struct {
 	backend, detail string
 }
 
-// happened takes note of an event. It may be called with any mutex held.
-func (b *Balancer) happened(kind balancer.EventKind, be *Backend, detail string) {
+// recordEvent takes note of an event. It may be called with any mutex held.
+func (b *Balancer) recordEvent(kind balancer.EventKind, be *Backend, detail string) {
 	if b.hooks.Name == "" {
 		return
 	}

@@ -325,7 +325,7 @@ func TestWhenAllFailNoneIsOutForAWhile(t *testing.T) {
 	}
 }
 
-// What was due to end an ejection that a pardon has ended does not cut short the
+// What was due to end an ejection that failing open has ended does not cut short the
 // next one.
 func TestAPardonLeavesNoProbeBehind(t *testing.T) {
 	inTime(t, anyTurn, 2, func(t *testing.T, b *adapter.Balancer) {
@@ -559,7 +559,7 @@ func TestWhenMostAskForAPauseNoneIsSpared(t *testing.T) {
 		spared := func() (n int) {
 			synctest.Wait()
 			for _, s := range b.Status().Backends {
-				if s.State == balancer.StateSpared {
+				if s.State == balancer.StateRetryAfter {
 					n++
 				}
 			}
@@ -582,7 +582,7 @@ func TestWhenMostAskForAPauseNoneIsSpared(t *testing.T) {
 	})
 }
 
-// What a spared backend does not do the others have to do. When they cannot, it is
+// What a backend that asked for a pause does not do the others have to do. When they cannot, it is
 // used again.
 func TestASparedBackendIsUsedWhenTheOthersAreOverloaded(t *testing.T) {
 	for _, policy := range []string{balancer.RoundRobin, balancer.LeastRequest, balancer.Adaptive} {

@@ -65,7 +65,7 @@ func (b *Balancer) rememberCalmLocked(be *Backend) {
 	}
 	n, waiting := 0, int64(0)
 	for _, other := range b.ordered {
-		if other != be && !other.is(failing|ejected|unreachable|sick) {
+		if other != be && !other.is(failing|ejected|unreachable|probesFailing) {
 			n++
 			waiting += other.pending.count()
 		}

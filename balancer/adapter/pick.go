@@ -6,10 +6,10 @@ import (
 )
 
 const (
-	// maxDraws is how often the policy is asked for a backend that the request
-	// may go to and that is not to be spared. After that it may be one that is:
+	// maxRepicks is how often the policy is asked for a backend that the request
+	// may go to and that is not held back. After that it may be one that is:
 	// those that come on top are few (Finagle's panic mode, with its default).
-	maxDraws = 5
+	maxRepicks = 5
 	// maxScan bounds the search after that.
 	maxScan = 64
 )
@@ -107,11 +107,11 @@ func (t *rotation) pick(r Request) (*Backend, error) {
 	if len(t.levels) > 1 {
 		l = t.draw(r.chance())
 	}
-	for range maxDraws {
+	for range maxRepicks {
 		if be := l.picker.Pick(r); be != nil && r.usable(be, be.flags.Load()) {
 			return be, nil
 		}
-		r.balancer.counts.redraws.Add(1)
+		r.balancer.counts.repicks.Add(1)
 	}
 	r.anyPace = true
 	if be := l.picker.Pick(r); be != nil && r.usable(be, be.flags.Load()) {

@@ -17,11 +17,11 @@ const publishInterval = 5 * time.Millisecond
 func (b *Balancer) fitnessChanged(be *Backend) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.rotationDue(be)
+	b.rotationDueLocked(be)
 }
 
-// rotationDue is fitnessChanged with mu held.
-func (b *Balancer) rotationDue(be *Backend) {
+// rotationDueLocked is fitnessChanged with mu held.
+func (b *Balancer) rotationDueLocked(be *Backend) {
 	if b.hooks.FitnessChanged != nil {
 		b.hooks.FitnessChanged(be)
 	}
@@ -68,7 +68,7 @@ func (b *Balancer) publish() {
 		return
 	}
 	next := b.rotate(all, leveled)
-	b.tellOf(b.rotation.Swap(next), next)
+	b.recordTrouble(b.rotation.Swap(next), next)
 	if len(next.levels) > 1 {
 		b.watchLevels()
 	}
@@ -77,17 +77,17 @@ func (b *Balancer) publish() {
 	}
 }
 
-// tellOf takes note of it when no backend is fit any more, and when some are again.
+// recordTrouble takes note of it when no backend is fit any more, and when some are again.
 // It is called with publishing held.
-func (b *Balancer) tellOf(last, next *rotation) {
+func (b *Balancer) recordTrouble(last, next *rotation) {
 	before, after := last.trouble(), next.trouble()
 	switch {
 	case before == after, errors.Is(last.err, balancer.ErrEmpty), errors.Is(next.err, balancer.ErrEmpty): // or there are none, or they are being connected
 		return
 	case after != "":
-		b.happened(after, nil, "")
+		b.recordEvent(after, nil, "")
 	case b.troubled:
-		b.happened(balancer.EventFit, nil, "")
+		b.recordEvent(balancer.EventFit, nil, "")
 	}
 	b.troubled = after != ""
 }

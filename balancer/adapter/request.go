@@ -47,7 +47,7 @@ func (r *Request) Admits(b *Backend) bool {
 
 // usable reports whether the request may go to b if it must.
 func (r *Request) usable(b *Backend, flags uint32) bool {
-	if flags&^r.ignore&(unreachable|sick|ejected|left) != 0 || slices.Contains(r.Tried, b) {
+	if flags&^r.ignore&(unreachable|probesFailing|ejected|left) != 0 || slices.Contains(r.Tried, b) {
 		return false
 	}
 	limit := r.balancer.config.MaxInFlight
@@ -57,11 +57,11 @@ func (r *Request) usable(b *Backend, flags uint32) bool {
 // paced reports whether b is not held back.
 func (r *Request) paced(b *Backend, flags uint32) bool {
 	flags &^= r.ignore
-	if flags&(joining|spared|warming) == 0 {
+	if flags&(joining|retryAfter|warming) == 0 {
 		return true
 	}
 	now := r.balancer.hooks.Now()
-	if flags&spared != 0 && b.isSpared(now) {
+	if flags&retryAfter != 0 && b.inRetryAfter(now) {
 		return false
 	}
 	if flags&joining != 0 {

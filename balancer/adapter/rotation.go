@@ -15,7 +15,7 @@ type rotation struct {
 }
 
 // failsOpen reports whether backends that are not fit are used.
-func (t *rotation) failsOpen() bool { return t.ignore&(unreachable|sick|ejected) != 0 }
+func (t *rotation) failsOpen() bool { return t.ignore&(unreachable|probesFailing|ejected) != 0 }
 
 // A level is the backends of one priority.
 type level struct {
@@ -41,7 +41,7 @@ func (b *Balancer) rotate(all []*Backend, leveled bool) *rotation {
 func mostJoin(all []*Backend) bool {
 	fit, newcomers := 0, 0
 	for _, be := range all {
-		if flags := be.flags.Load(); flags&(unreachable|sick|ejected|left) == 0 {
+		if flags := be.flags.Load(); flags&(unreachable|probesFailing|ejected|left) == 0 {
 			fit++
 			if flags&(joining|warming) != 0 {
 				newcomers++
@@ -65,15 +65,15 @@ func (b *Balancer) rotationOf(all []*Backend, leveled bool) *rotation {
 	}
 	// When none is fit, those are used that can be reached, or else all (fail
 	// open).
-	for _, out := range []uint32{unreachable | sick | ejected, unreachable} {
+	for _, out := range []uint32{unreachable | probesFailing | ejected, unreachable} {
 		if usable := without(all, out); len(usable) > 0 {
-			return &rotation{levels: levels(all, usable), ignore: (sick | ejected) &^ out}
+			return &rotation{levels: levels(all, usable), ignore: (probesFailing | ejected) &^ out}
 		}
 	}
 	if b.hooks.ConnectFirst {
 		return &rotation{err: balancer.ErrNoneFit}
 	}
-	return &rotation{levels: levels(all, all), ignore: unreachable | sick | ejected}
+	return &rotation{levels: levels(all, all), ignore: unreachable | probesFailing | ejected}
 }
 
 // without returns the backends that have none of the flags: the same slice if

@@ -35,7 +35,7 @@ func (b *Balancer) Status() balancer.Status {
 func (b *Balancer) requests() map[string]balancer.Outcomes {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.sweepGone()
+	b.sweepGoneLocked()
 	sum := maps.Clone(b.past)
 	if sum == nil {
 		sum = make(map[string]balancer.Outcomes)
@@ -53,9 +53,9 @@ func addTo(byZone map[string]balancer.Outcomes, be *Backend, more balancer.Outco
 	byZone[zone] = sumOf(byZone[zone], more)
 }
 
-// sweepGone adds up what the backends that have left did, as soon as they have
+// sweepGoneLocked adds up what the backends that have left did, as soon as they have
 // nothing more to do. It is called with mu held.
-func (b *Balancer) sweepGone() {
+func (b *Balancer) sweepGoneLocked() {
 	b.gone = slices.DeleteFunc(b.gone, func(be *Backend) bool {
 		if be.InFlight() > 0 {
 			return false
@@ -81,12 +81,12 @@ func (b *Backend) status(now int64, toTime func(int64) time.Time) balancer.Backe
 	switch flags := b.flags.Load(); {
 	case flags&unreachable != 0:
 		s.State = balancer.StateUnreachable
-	case flags&sick != 0:
-		s.State = balancer.StateSick
+	case flags&probesFailing != 0:
+		s.State = balancer.StateProbesFailing
 	case flags&ejected != 0:
 		s.State, s.Until = balancer.StateEjected, toTime(b.outUntil.Load())
-	case flags&spared != 0 && b.isSpared(now):
-		s.State, s.Until = balancer.StateSpared, toTime(b.spareTo.Load())
+	case flags&retryAfter != 0 && b.inRetryAfter(now):
+		s.State, s.Until = balancer.StateRetryAfter, toTime(b.retryAfterUntil.Load())
 	case flags&warming != 0 && b.share(now) < 1:
 		s.State, s.Until = balancer.StateJoining, toTime(b.joined+int64(b.balancer.slowStart))
 	case flags&joining != 0:

@@ -158,7 +158,7 @@ func TestTheStatusSaysWhyABackendIsOut(t *testing.T) {
 		all := b.Backends()
 		strike(t, b, all[0], 5, health.Failure)
 		all[1].Observe(health.Unreachable)
-		all[2].SetSick(true)
+		all[2].SetProbesFailing(true)
 		b.Update(zoned(0, 5))
 		synctest.Wait()
 		got := make(map[netip.AddrPort]balancer.BackendStatus)
@@ -166,7 +166,7 @@ func TestTheStatusSaysWhyABackendIsOut(t *testing.T) {
 		for _, be := range s.Backends {
 			got[be.Addr] = be
 		}
-		for i, want := range []balancer.State{balancer.StateEjected, balancer.StateUnreachable, balancer.StateSick, balancer.StateFit} {
+		for i, want := range []balancer.State{balancer.StateEjected, balancer.StateUnreachable, balancer.StateProbesFailing, balancer.StateFit} {
 			if be := got[all[i].Endpoint().Addr]; be.State != want {
 				t.Errorf("backend %d is %s, want %s", i, be.State, want)
 			}
@@ -193,15 +193,15 @@ func TestEventsTellWhatHappenedInItsOrder(t *testing.T) {
 		one.Observe(health.Unreachable)
 		pass(time.Second)
 		one.Observe(health.Success)
-		one.SetSick(true)
-		b.Backends()[1].SetSick(true)
+		one.SetProbesFailing(true)
+		b.Backends()[1].SetProbesFailing(true)
 		pass(time.Second)
 		serve(t, b, 10, succeed)
-		one.SetSick(false)
+		one.SetProbesFailing(false)
 		pass(time.Second)
 		want := []balancer.EventKind{
 			balancer.EventEndpoints, balancer.EventEjected, balancer.EventReadmitted, balancer.EventUnreachable, balancer.EventReached,
-			balancer.EventSick, balancer.EventSick, balancer.EventFailOpen, balancer.EventWell, balancer.EventFit,
+			balancer.EventProbesFailing, balancer.EventProbesFailing, balancer.EventFailOpen, balancer.EventProbesPassing, balancer.EventFit,
 		}
 		s := b.Status()
 		if got := kinds(s); !slices.Equal(got, want) {
@@ -221,11 +221,11 @@ func TestNoMoreThanTheLatestEventsAreKept(t *testing.T) {
 	watched(t, anyTurn, 2, func(t *testing.T, b *adapter.Balancer, _ func(int, int) []discovery.Endpoint) {
 		one := b.Backends()[0]
 		for range 100 {
-			one.SetSick(true)
-			one.SetSick(false)
+			one.SetProbesFailing(true)
+			one.SetProbesFailing(false)
 		}
 		events := b.Status().Events
-		if len(events) != 64 || events[63].Kind != balancer.EventWell || events[62].Kind != balancer.EventSick {
+		if len(events) != 64 || events[63].Kind != balancer.EventProbesPassing || events[62].Kind != balancer.EventProbesFailing {
 			t.Errorf("%d events, the last %v", len(events), events[len(events)-1])
 		}
 	})
@@ -272,15 +272,15 @@ func TestTheLogHasALineForWhatMattersAndNoFlood(t *testing.T) {
 			}
 		}
 		for range 50 {
-			one.SetSick(true)
-			one.SetSick(false)
+			one.SetProbesFailing(true)
+			one.SetProbesFailing(false)
 		}
 		synctest.Wait()
 		if n := len(out.lines()); n != 10 {
 			t.Errorf("%d lines in a moment, want 10", n)
 		}
 		pass(10 * time.Second)
-		one.SetSick(true)
+		one.SetProbesFailing(true)
 		synctest.Wait()
 		got = out.lines()
 		if last := got[len(got)-1]; !strings.Contains(last, "suppressed=91") {

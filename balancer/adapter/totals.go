@@ -54,7 +54,7 @@ func addCounts(c *balancer.Counts, more balancer.Counts) {
 	}
 	c.Readmissions += more.Readmissions
 	c.FailOpens += more.FailOpens
-	c.Redraws += more.Redraws
+	c.Repicks += more.Repicks
 	c.NoBackend += more.NoBackend
 	c.Newcomers += more.Newcomers
 }

@@ -17,10 +17,10 @@ func (b *Balancer) replace(endpoints []discovery.Endpoint) (gone []*Backend, cha
 	if b.closed {
 		return nil, false
 	}
-	d, inOrder := b.compare(endpoints)
+	d, inOrder := b.compareLocked(endpoints)
 	if !inOrder {
 		endpoints = distinct(endpoints)
-		d, _ = b.compare(endpoints)
+		d, _ = b.compareLocked(endpoints)
 	}
 	b.given = endpoints
 	if d == nil {
@@ -28,23 +28,23 @@ func (b *Balancer) replace(endpoints []discovery.Endpoint) (gone []*Backend, cha
 	}
 	came := make([]*Backend, 0, len(d.came))
 	for _, i := range d.came {
-		d.listed[i] = b.newBackend(&endpoints[i])
+		d.listed[i] = b.newBackendLocked(&endpoints[i])
 		came = append(came, d.listed[i])
 	}
 	for _, i := range d.altered {
-		changed = b.alter(d.listed[i], &endpoints[i]) || changed
+		changed = b.alterLocked(d.listed[i], &endpoints[i]) || changed
 	}
 	for _, be := range d.gone {
-		b.forget(be)
+		b.forgetLocked(be)
 	}
 	b.listed = d.listed
 	if len(came) == 0 && len(d.gone) == 0 {
 		return nil, changed
 	}
-	b.ordered = b.merge(came, d.gone)
+	b.ordered = b.mergeLocked(came, d.gone)
 	b.gone = append(b.gone, d.gone...)
-	b.sweepGone()
-	b.happened(balancer.EventEndpoints, nil, fmt.Sprintf("%d came, %d left, %d in all", len(came), len(d.gone), len(b.ordered)))
+	b.sweepGoneLocked()
+	b.recordEvent(balancer.EventEndpoints, nil, fmt.Sprintf("%d came, %d left, %d in all", len(came), len(d.gone), len(b.ordered)))
 	return d.gone, true
 }
 
@@ -56,13 +56,13 @@ type difference struct {
 	gone    []*Backend
 }
 
-// compare returns the difference between the endpoints of the last update and
+// compareLocked returns the difference between the endpoints of the last update and
 // these, nil if there is none. Updates come often and change little, so this is
 // one walk along both lists, which follows no pointers: those of the backends
 // would cost more than all the rest. It reports whether these are in order, as
 // those of a Snapshot are; if not, there is nothing to be learned from the walk.
 // It is called with mu held.
-func (b *Balancer) compare(endpoints []discovery.Endpoint) (_ *difference, inOrder bool) {
+func (b *Balancer) compareLocked(endpoints []discovery.Endpoint) (_ *difference, inOrder bool) {
 	old, i := b.given, 0 // what has been passed of the old ones
 	for i < min(len(old), len(endpoints)) && old[i].Equal(&endpoints[i]) {
 		i++
@@ -112,22 +112,22 @@ func distinct(endpoints []discovery.Endpoint) []discovery.Endpoint {
 	})
 }
 
-// alter tells a backend what discovery says of its endpoint now, and reports
+// alterLocked tells a backend what discovery says of its endpoint now, and reports
 // whether that changes the rotation. It is called with mu held.
-func (b *Balancer) alter(be *Backend, e *discovery.Endpoint) (changed bool) {
+func (b *Balancer) alterLocked(be *Backend, e *discovery.Endpoint) (changed bool) {
 	own := *e
 	be.endpoint.Store(&own)
 	weight, priority := max(e.Weight, 1), uint32(e.Priority)
 	changed = be.weight.Load() != weight || be.priority.Load() != priority
 	if changed {
 		be.weight.Store(weight)
-		b.prioritize(be, priority)
+		b.prioritizeLocked(be, priority)
 	}
 	return changed
 }
 
-// prioritize is called with mu held.
-func (b *Balancer) prioritize(be *Backend, priority uint32) {
+// prioritizeLocked is called with mu held.
+func (b *Balancer) prioritizeLocked(be *Backend, priority uint32) {
 	if be.priority.Swap(priority) > 0 {
 		b.further--
 	}
@@ -136,8 +136,8 @@ func (b *Balancer) prioritize(be *Backend, priority uint32) {
 	}
 }
 
-// newBackend is called with mu held.
-func (b *Balancer) newBackend(e *discovery.Endpoint) *Backend {
+// newBackendLocked is called with mu held.
+func (b *Balancer) newBackendLocked(e *discovery.Endpoint) *Backend {
 	be := &Backend{balancer: b, rank: b.hooks.Random()}
 	own := *e // whatever else it came with is not to be kept for as long as it is there
 	be.endpoint.Store(&own)
@@ -148,7 +148,7 @@ func (b *Balancer) newBackend(e *discovery.Endpoint) *Backend {
 		be.seed = seedOf(e)
 	}
 	be.weight.Store(max(e.Weight, 1))
-	b.prioritize(be, uint32(e.Priority))
+	b.prioritizeLocked(be, uint32(e.Priority))
 	if len(b.listed) > 0 { // the first ones have nobody to leave the work to
 		be.joined = b.hooks.Now()
 		be.startRamp(be.joined)
@@ -164,10 +164,10 @@ func (b *Balancer) newBackend(e *discovery.Endpoint) *Backend {
 	return be
 }
 
-// forget is called with mu held, for a backend that leaves.
-func (b *Balancer) forget(be *Backend) {
+// forgetLocked is called with mu held, for a backend that leaves.
+func (b *Balancer) forgetLocked(be *Backend) {
 	be.gone = true
-	b.prioritize(be, 0)
+	b.prioritizeLocked(be, 0)
 	if be.unset(ejected) {
 		b.ejected--
 	}
@@ -177,9 +177,9 @@ func (b *Balancer) forget(be *Backend) {
 // moving pointers is much faster than following them.
 const few = 16
 
-// merge returns all backends in this client's order: those that were there
+// mergeLocked returns all backends in this client's order: those that were there
 // already and have not gone, and came. It is called with mu held.
-func (b *Balancer) merge(came, gone []*Backend) []*Backend {
+func (b *Balancer) mergeLocked(came, gone []*Backend) []*Backend {
 	byRank := func(x, y *Backend) int { return cmp.Compare(x.rank, y.rank) }
 	if len(came)+len(gone) <= few {
 		merged := append(make([]*Backend, 0, len(b.ordered)+len(came)), b.ordered...)

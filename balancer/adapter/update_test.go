@@ -68,10 +68,10 @@ func randomUpdates(t *testing.T, random *rand.Rand) {
 		for _, be := range b.Backends() {
 			switch random.IntN(6) {
 			case 0:
-				be.SetSick(true)
+				be.SetProbesFailing(true)
 				unfit[be] = true
 			case 1:
-				be.SetSick(false)
+				be.SetProbesFailing(false)
 				delete(unfit, be)
 			}
 		}

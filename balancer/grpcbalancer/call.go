@@ -56,7 +56,7 @@ func (c *callContext) endAttempt(l *link, pick adapter.Pick, number int, info *g
 		adapter.EndAttempt(c.trace, number, 0, info.Err)
 	}
 	if c.overtaken.Load() && status.Code(info.Err) == codes.Canceled {
-		pick.Done(adapter.Result{Overtaken: true})
+		pick.Done(adapter.Result{CensoredLatency: true})
 		return
 	}
 	l.end(pick, c, e, info, heard)

@@ -235,7 +235,7 @@ func (c *conn) giveBack() {
 // fail ends an exchange without a response. What this side did is not the
 // backend's: nothing counts that ended before anything was sent.
 func (x *exchange) fail(f fate) {
-	r := adapter.Result{Outcome: f.outcome(), Overtaken: f == beaten}
+	r := adapter.Result{Outcome: f.outcome(), CensoredLatency: f == beaten}
 	switch {
 	case f.waited() && !x.hasSent():
 		r = adapter.Result{}

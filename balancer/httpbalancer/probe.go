@@ -123,7 +123,7 @@ func (p *prober) run() {
 	cancel()
 	<-turn
 	if p.conn.lifetime().Err() == nil && p.found.Observe(err == nil) {
-		p.backend.SetSick(p.found.Sick())
+		p.backend.SetProbesFailing(p.found.Sick())
 	}
 	// A tenth more or less each time keeps probes of many pods apart.
 	p.schedule(p.probe.Interval*9/10 + time.Duration(rand.Int64N(int64(p.probe.Interval/5)+1)))

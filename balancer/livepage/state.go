@@ -194,7 +194,7 @@ func readBackend(status *balancer.BackendStatus, now time.Time) backend {
 // countsOf returns what is not 0, under the names of the metrics.
 func countsOf(c balancer.Counts) map[string]uint64 {
 	all := map[string]uint64{
-		"readmissions": c.Readmissions, "fail opens": c.FailOpens, "redraws": c.Redraws, "failed picks": c.NoBackend, "newcomers": c.Newcomers,
+		"readmissions": c.Readmissions, "fail opens": c.FailOpens, "repicks": c.Repicks, "failed picks": c.NoBackend, "newcomers": c.Newcomers,
 	}
 	for cause, n := range c.Ejections {
 		all["ejections: "+cause.String()] = n

@@ -25,7 +25,7 @@
 //	sidestep.balancer.ejections           {ejection}     counter    adapter, cause (consecutive_failures, success_rate)
 //	sidestep.balancer.readmissions        {readmission}  counter    adapter
 //	sidestep.balancer.fail_opens          {request}      counter    adapter; requests to a backend that was not fit, because none was
-//	sidestep.balancer.redraws             {draw}         counter    adapter; the backend that was drawn was not to be used
+//	sidestep.balancer.repicks             {pick}         counter    adapter; the backend that the policy chose was not to be used
 //	sidestep.balancer.failed_picks        {pick}         counter    adapter; no backend was to be had
 //	sidestep.balancer.newcomers           {backend}      counter    adapter; backends that joined others
 //	sidestep.discovery.kube.requests      {request}      counter    verb (list, watch): to the API server

@@ -137,7 +137,7 @@ func (r *reporter) observeTotal(o metric.Observer, sum balancer.Total) {
 	}
 	o.ObserveInt64(r.readmissions, int64(sum.Counts.Readmissions), both)
 	o.ObserveInt64(r.failOpens, int64(sum.Counts.FailOpens), both)
-	o.ObserveInt64(r.redraws, int64(sum.Counts.Redraws), both)
+	o.ObserveInt64(r.repicks, int64(sum.Counts.Repicks), both)
 	o.ObserveInt64(r.failedPicks, int64(sum.Counts.NoBackend), both)
 	o.ObserveInt64(r.newcomers, int64(sum.Counts.Newcomers), both)
 }

@@ -59,7 +59,7 @@ type reporter struct {
 	endpoints, stale, updates, errors                                            metric.Int64Observable
 	age                                                                          metric.Float64Observable
 	backends, inFlight, requests                                                 metric.Int64Observable
-	retries, ejections, readmissions, failOpens, redraws, failedPicks, newcomers metric.Int64Observable
+	retries, ejections, readmissions, failOpens, repicks, failedPicks, newcomers metric.Int64Observable
 	kubeRequests, kubeFailures, dnsAnswers                                       metric.Int64Observable
 	duration                                                                     metric.Float64Histogram
 
@@ -90,7 +90,7 @@ func (r *reporter) makeAll() error {
 	r.ejections = counter("sidestep.balancer.ejections", "{ejection}", "Backends that were ejected because they failed too often.")
 	r.readmissions = counter("sidestep.balancer.readmissions", "{readmission}", "Ejected backends whose probe succeeded.")
 	r.failOpens = counter("sidestep.balancer.fail_opens", "{request}", "Requests to a backend that was not fit, because none was.")
-	r.redraws = counter("sidestep.balancer.redraws", "{draw}", "Times that the policy was asked again.")
+	r.repicks = counter("sidestep.balancer.repicks", "{pick}", "Times that the policy was asked again.")
 	r.failedPicks = counter("sidestep.balancer.failed_picks", "{pick}", "Picks that found no backend.")
 	r.newcomers = counter("sidestep.balancer.newcomers", "{backend}", "Backends that joined others.")
 	r.kubeRequests = counter("sidestep.discovery.kube.requests", "{request}", "Requests to the API server, by verb.")

@@ -9,13 +9,13 @@ import (
 // What became of a request is told to the health of its backend, to its estimate and
 // ramp, and to the averages of all.
 
-// settle takes note of what became of a request.
-func (b *Backend) settle(start int64, class uint64, state pickState, r Result) {
+// recordResult takes note of what became of a request.
+func (b *Backend) recordResult(start int64, class uint64, state pickState, r Result) {
 	if r.SameEvent {
 		r.Outcome = health.Neutral
 	}
 	if r.RetryAfter > 0 && r.Outcome.Failed() {
-		b.balancer.spare(b, r.RetryAfter)
+		b.balancer.startRetryAfter(b, r.RetryAfter)
 	}
 	if r.Outcome == health.Timeout && start != 0 { // that is no answer, but it tells of a level that drowns
 		now := b.balancer.hooks.Now()
@@ -26,8 +26,8 @@ func (b *Backend) settle(start int64, class uint64, state pickState, r Result) {
 		b.balancer.probed(b, r.Outcome)
 	case r.Outcome == health.Success:
 		b.succeed(start, class)
-	case r.Overtaken:
-		b.overtaken(start)
+	case r.CensoredLatency:
+		b.addCensoredLatency(start)
 	case r.Outcome == health.Unreachable: // it is out at once
 		b.fail(r.Outcome)
 	case r.Outcome == health.Timeout && b.impatient(start, class):
@@ -107,11 +107,11 @@ const meanPeriod = 100 * time.Microsecond
 // newcomers are part of the mean.
 const newcomersMean = time.Second
 
-// overtaken makes a request that was given up count like a latency, if it is a
+// addCensoredLatency makes a request that was given up count like a latency, if it is a
 // long one. That is all that is known when it is the only one. But where one after
 // another is overtaken with no answer between, the backend may well answer none,
 // and each doubles what is expected of it.
-func (b *Backend) overtaken(start int64) {
+func (b *Backend) addCensoredLatency(start int64) {
 	if !b.balancer.timed {
 		return
 	}
