@@ -4,21 +4,17 @@ import (
 	"time"
 )
 
-// An Event is something that happened to a Balancer and that people should be
-// able to look up.
+// An Event is a change of a Balancer that people may want to look up.
 type Event struct {
-	At   time.Time
-	Kind EventKind
-	// Backend is the address and the pod that it happened to, or empty.
-	Backend string
-	// Detail says more, such as for how long.
-	Detail string
+	At      time.Time
+	Kind    EventKind
+	Backend string // its address and pod, or empty
+	Detail  string // more, such as for how long
 }
 
 // An EventKind is what happened.
 type EventKind string
 
-// The kinds of events.
 const (
 	EventEndpoints     EventKind = "endpoints"      // backends came or left
 	EventEjected       EventKind = "ejected"        // a backend failed too often

@@ -8,19 +8,14 @@ import (
 	"github.com/sidestep-lb/sidestep/balancer/internal/link"
 )
 
-// A KeySource says where the adapters find the key of a request that has none
-// of WithKey's. Values that are absent or empty are no keys.
+// A KeySource says where the key of a request is, if [WithKey] gave none.
 type KeySource struct {
-	// Header is the name of a header, in gRPC of an entry of the metadata. It goes
-	// before Cookie. Several values count as one, joined with commas (gRFC A76).
-	Header string `json:"header,omitempty"`
-	// Cookie is the name of a cookie. gRPC has none.
-	Cookie string `json:"cookie,omitempty"`
+	Header string `json:"header,omitempty"` // or metadata in gRPC; several values are joined with commas (gRFC A76)
+	Cookie string `json:"cookie,omitempty"` // if there is no such header; not in gRPC
 }
 
-// HashKey turns a key, such as the number of a user, into the Key of a Request.
-// It is the same in all programs and versions, spreads keys that are alike, and
-// is no protection from somebody who wants many keys for one backend.
+// HashKey returns the hash of a key, which is the same in all programs and versions. It
+// does not protect against keys that are made to collide.
 func HashKey(key string) uint64 {
 	h := uint64(len(key)) * golden64
 	for ; len(key) >= 8; key = key[8:] {
@@ -44,10 +39,8 @@ func mix(h uint64) uint64 {
 	return h ^ h>>31
 }
 
-// WithKey returns a context whose requests belong together: by the policies
-// RingHash and Maglev all requests with this key go to the same backend, from
-// every client, for as long as it is fit and has room. It goes before
-// Config.HashKey. An empty key is none.
+// WithKey returns a context whose requests RingHash and Maglev send to one backend while
+// it is fit and has room, from every client. An empty key is none.
 func WithKey(ctx context.Context, key string) context.Context {
 	if key == "" {
 		return ctx

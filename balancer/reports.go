@@ -6,8 +6,7 @@ func reports() link.Reporting[Status, Total, Sample] {
 	return link.ReportingOf[Status, Total, Sample]()
 }
 
-// Statuses returns the state of each Balancer of the process that has a name, by
-// target.
+// Statuses returns the state of each Balancer of the process, by target.
 func Statuses() []Status {
 	if r := reports(); r.Statuses != nil {
 		return r.Statuses()
@@ -15,8 +14,7 @@ func Statuses() []Status {
 	return nil
 }
 
-// Totals returns what the Balancers of the process have counted, by target and
-// adapter. Requests that are in flight when a Balancer is closed are not counted.
+// Totals returns what the Balancers of the process have counted, by target and adapter.
 func Totals() []Total {
 	if r := reports(); r.Totals != nil {
 		return r.Totals()
@@ -24,9 +22,8 @@ func Totals() []Total {
 	return nil
 }
 
-// SampleLatencies calls f for some requests, at most a hundred a second of each
-// Balancer that has a name, until stop is called. Many goroutines call f; it must not
-// block.
+// SampleLatencies calls f, which must not block, for some requests, a hundred a second of
+// each Balancer at most, until stop is called. Many goroutines call f.
 func SampleLatencies(f func(Sample)) (stop func()) {
 	if r := reports(); r.SampleLatencies != nil {
 		return r.SampleLatencies(f)

@@ -6,8 +6,7 @@ import (
 	"github.com/sidestep-lb/sidestep/health"
 )
 
-// A Sample is one request of many, with how long it took until its answer, or
-// until it had failed.
+// A Sample is a request, with the time until its answer began or it failed.
 type Sample struct {
 	Target, Adapter, Zone string
 	Outcome               health.Outcome

@@ -6,32 +6,20 @@ import (
 	"github.com/sidestep-lb/sidestep/discovery"
 )
 
-// A Status is the state of a Balancer at one moment, for those who look at it
-// from outside.
+// A Status is the state of a Balancer at one moment.
 type Status struct {
-	// Target is whose backends they are, and Adapter who sends the requests: "grpc"
-	// or "http".
-	Target, Adapter string
-	// Client is what the user calls the channel or the transport, by the Name of its
-	// Config. It may be empty.
-	Client string
-	Policy string
-	// FailOpen says that no backend is fit, and that those which are not are used.
-	FailOpen bool
-	Backends []BackendStatus
-	// Requests are those that have ended, by zone of the backend, with those of
-	// backends that have left.
-	Requests map[string]Outcomes
-	Counts   Counts
-	// Events are the latest ones, the oldest first.
-	Events []Event
+	Target, Adapter string // such as "k8s:///quiz.kiada", "grpc"
+	Policy          string
+	FailOpen        bool // no backend is fit, and those that are not are used
+	Backends        []BackendStatus
+	Requests        map[string]Outcomes // that have ended, by zone, also of removed backends
+	Counts          Counts
+	Events          []Event // the latest, oldest first
 }
 
-// A State is that of a backend.
+// A State is that of a backend: the first that applies.
 type State string
 
-// The states of a backend. Of several that it is in, it is said to be in the
-// first.
 const (
 	StateUnreachable   State = "unreachable"    // there is no connection
 	StateProbesFailing State = "probes_failing" // active probes fail
@@ -41,20 +29,16 @@ const (
 	StateFit           State = "fit"
 )
 
-// States are all of them.
+// States has every State.
 var States = [...]State{StateUnreachable, StateProbesFailing, StateEjected, StateRetryAfter, StateJoining, StateFit}
 
 // A BackendStatus is the state of a backend at one moment.
 type BackendStatus struct {
 	discovery.Endpoint
-	State State
-	// Until is when an ejected backend gets its probe, when the pause asked for by a server
-	// ends, and when one that joins gets its whole share by Config.SlowStart.
-	Until time.Time
-	// InFlight counts the requests in flight, and Answered those of them that have
-	// an answer: streams, and responses that are being read.
-	InFlight, Answered int64
-	// Latency is a moving average, if the policy keeps one, and else 0.
-	Latency  time.Duration
-	Requests Outcomes // those that have ended
+	State    State
+	Until    time.Time     // when StateEjected, StateRetryAfter or Config.SlowStart should end
+	InFlight int64         // requests that are not done
+	Answered int64         // those of them whose answer has begun
+	Latency  time.Duration // a moving average, or 0 if the policy keeps none
+	Requests Outcomes      // that have ended
 }

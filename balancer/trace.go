@@ -10,9 +10,8 @@ import (
 	"github.com/sidestep-lb/sidestep/discovery"
 )
 
-// A Trace collects how one request went: to which backends it was sent, and why.
-// The zero value is ready to use; give it to a request with [WithTrace]. It may
-// be read at any time.
+// A Trace collects the attempts of a request, see [WithTrace]. The zero value is ready
+// to use, and may be read at any time.
 type Trace struct {
 	mu             sync.Mutex
 	target, policy string    // guarded by mu
@@ -21,28 +20,17 @@ type Trace struct {
 
 // An Attempt is one try to have a request answered.
 type Attempt struct {
-	// Backend is the endpoint that was asked. It must not be changed.
-	Backend *discovery.Endpoint
-	// Reason is why there was this attempt after the one before, and empty for
-	// the first. gRPC does not tell its reasons: by how far the one before got, a
-	// retry there is after NotSent, Broken or Answer.
-	Reason Reason
-	// Began is when the backend had been picked.
-	Began time.Time
-	// Took is how long it took until the headers of an HTTP response were there,
-	// or a gRPC call was over, or the attempt had failed. It is 0 while none of
-	// that is the case.
-	Took time.Duration
-	// Status is that of an HTTP response, and 0 if there is none.
-	Status int
-	// Err is why the attempt failed.
-	Err error
+	Backend *discovery.Endpoint // read-only
+	Reason  Reason              // for this attempt after the one before; empty for the first
+	Began   time.Time           // when the backend was picked
+	Took    time.Duration       // until the HTTP headers, the end of the gRPC call, or the failure; 0 before
+	Status  int                 // of an HTTP response, or 0
+	Err     error               // why the attempt failed, or nil
 }
 
-// A Reason is why a request was sent once more.
+// A Reason is why a request was sent again.
 type Reason string
 
-// The reasons.
 const (
 	NotSent    Reason = "not_sent"    // nothing of the request had reached a backend
 	Refused    Reason = "refused"     // a backend had refused to process it
@@ -52,29 +40,27 @@ const (
 	Hedged     Reason = "hedge"       // the answer took longer than most do
 )
 
-// WithTrace returns a context whose requests to Services note their attempts in
-// t. Several requests may share one, such as those that follow redirects.
+// WithTrace returns a context whose requests note their attempts in t. They may be
+// several, such as those that follow redirects.
 func WithTrace(ctx context.Context, t *Trace) context.Context {
 	return context.WithValue(ctx, link.TraceKey{}, t)
 }
 
-// Attempts returns the attempts that have begun so far, in their order. The last
-// one is that which the answer came from, unless there were hedges.
+// Attempts returns the attempts so far, in the order in which they began.
 func (t *Trace) Attempts() []Attempt {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return slices.Clone(t.attempts)
 }
 
-// Target returns the target that the request went to, and Policy the rule by which
-// backends were picked. Both are empty before the first attempt.
+// Target returns the target of the request, or "" before the first attempt.
 func (t *Trace) Target() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.target
 }
 
-// Policy returns the rule by which backends were picked, see Target.
+// Policy returns the name of the policy, or "" before the first attempt.
 func (t *Trace) Policy() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
