@@ -1,8 +1,6 @@
 package balancer
 
-import (
-	"time"
-)
+import "time"
 
 // The built-in policies of a Config.
 const (
@@ -46,29 +44,5 @@ type Config struct {
 	MaxEjectedPercent int `json:"maxEjectedPercent,omitempty"`
 	// SlowStart is how long a new backend gets less than its share, as in Envoy. Set it if
 	// first answers are wrong or harmful. The default, 0, goes by the answers alone.
-	SlowStart Duration `json:"slowStart,omitempty"`
-}
-
-// A Duration is a time.Duration that is written in JSON like "1.5s".
-type Duration time.Duration
-
-// MarshalJSON implements json.Marshaler.
-func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(time.Duration(d).String()) }
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (d *Duration) UnmarshalJSON(text []byte) error {
-	var s string
-	err := json.Unmarshal(text, &s)
-	if err == nil {
-		var parsed time.Duration
-		parsed, err = time.ParseDuration(s)
-		*d = Duration(parsed)
-	}
-	if err != nil { // package json adds the name of the field
-		return &json.UnmarshalTypeError{
-			Value: fmt.Sprintf("%.40s (want a duration such as \"1.5s\")", text),
-			Type:  reflect.TypeFor[time.Duration](),
-		}
-	}
-	return nil
+	SlowStart time.Duration `json:"slowStart,omitempty"`
 }

@@ -9,6 +9,7 @@ import (
 // A Status is the state of a Balancer at one moment.
 type Status struct {
 	Target, Adapter string // such as "k8s:///quiz.kiada", "grpc"
+	Client          string // the Name of the channel's or the transport's Config
 	Policy          string
 	FailOpen        bool // no backend is fit, and those that are not are used
 	Backends        []BackendStatus

@@ -1,6 +1,7 @@
 package adapter
 
 import (
+	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"

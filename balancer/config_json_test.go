@@ -1,4 +1,4 @@
-package adapter_test
+package balancer_test
 
 import (
 	"encoding/json"
