@@ -15,6 +15,7 @@ type Event struct {
 // An EventKind is what happened.
 type EventKind string
 
+// The kinds of events.
 const (
 	EventEndpoints     EventKind = "endpoints"      // backends came or left
 	EventEjected       EventKind = "ejected"        // a backend failed too often

@@ -46,6 +46,7 @@ func (p primaryPicker) Pick(r balancer.Request) *balancer.Backend {
 
 var failures atomic.Int32
 
+//nolint:gochecknoinits // as RegisterPolicy wants it
 func init() {
 	balancer.RegisterPolicy("primary", func(func() uint64) balancer.Policy { return primary{&failures} })
 }

@@ -21,6 +21,7 @@ type Status struct {
 // A State is that of a backend: the first that applies.
 type State string
 
+// The states of a backend.
 const (
 	StateUnreachable   State = "unreachable"    // there is no connection
 	StateProbesFailing State = "probes_failing" // active probes fail

@@ -31,6 +31,7 @@ type Attempt struct {
 // A Reason is why a request was sent again.
 type Reason string
 
+// The reasons.
 const (
 	NotSent    Reason = "not_sent"    // nothing of the request had reached a backend
 	Refused    Reason = "refused"     // a backend had refused to process it
