@@ -14,7 +14,7 @@ func (c *ResolvConf) environment(lookup func(string) (string, bool)) {
 		c.listed, c.Search = c.Search, domains(strings.Fields(path))
 	}
 	options, _ := lookup("RES_OPTIONS")
-	for _, option := range strings.Fields(options) {
+	for option := range strings.FieldsSeq(options) {
 		c.option(option)
 	}
 	if file, _ := lookup("HOSTALIASES"); file != "" {
