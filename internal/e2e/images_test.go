@@ -13,6 +13,7 @@ import (
 var programs = map[string]string{
 	"server":       "../../examples/server",
 	"client":       "../../examples/client",
+	"first":        "first",
 	"kuberesolver": "../bench/load/kuberesolver", // of another module
 }
 

@@ -49,18 +49,24 @@ func TestReusedIPIsTheOneThatItIsNow(t *testing.T) {
 // returns when it is ready.
 func (c *cluster) start(t *testing.T, name, app string) {
 	t.Helper()
+	c.apply(t, c.serverPod(t, name, app))
+	c.must(t, "", "wait", "pod", name, "--for=condition=Ready", "--timeout=60s")
+}
+
+// serverPod is a pod of the server that the Deployment knows nothing of.
+func (c *cluster) serverPod(t *testing.T, name, app string) any {
+	t.Helper()
 	var deployment struct {
 		Spec struct{ Template struct{ Spec any } }
 	}
 	if err := json.Unmarshal(c.must(t, "", "get", "deployment", "quiz", "-o", "json"), &deployment); err != nil {
 		t.Fatal(err)
 	}
-	c.apply(t, map[string]any{
+	return map[string]any{
 		"apiVersion": "v1", "kind": "Pod",
 		"metadata": map[string]any{"name": name, "namespace": namespace, "labels": map[string]any{"app": app}},
 		"spec":     deployment.Spec.Template.Spec,
-	})
-	c.must(t, "", "wait", "pod", name, "--for=condition=Ready", "--timeout=60s")
+	}
 }
 
 // startAt does the same, and sees to it that the pod has an IP, which is free.
