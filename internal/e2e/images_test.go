@@ -13,7 +13,9 @@ import (
 var programs = map[string]string{
 	"server":       "../../examples/server",
 	"client":       "../../examples/client",
-	"kuberesolver": "../bench/load/kuberesolver", // of another module
+	"kuberesolver": "../bench/load/kuberesolver", // of another module, as are those that follow
+	"goredis":      "../bench/load/goredis",
+	"resp":         "../bench/load/resp",
 }
 
 func imageOf(program string) string { return "sidestep.local/" + program + ":dev" }
