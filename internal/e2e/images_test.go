@@ -14,7 +14,9 @@ var programs = map[string]string{
 	"server":       "../../examples/server",
 	"client":       "../../examples/client",
 	"first":        "first",
-	"kuberesolver": "../bench/load/kuberesolver", // of another module
+	"kuberesolver": "../bench/load/kuberesolver", // of another module, as are those that follow
+	"goredis":      "../bench/load/goredis",
+	"resp":         "../bench/load/resp",
 }
 
 func imageOf(program string) string { return "sidestep.local/" + program + ":dev" }

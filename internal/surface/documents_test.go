@@ -70,7 +70,10 @@ func TestTheCodeOfTheDocumentsCompiles(t *testing.T) {
 	overlay := make(map[string]string)
 	var packages []string
 	scratch := t.TempDir()
-	for _, text := range documents(t) {
+	for document, text := range documents(t) {
+		if document == filepath.Join("docs", "dial.md") {
+			continue // its clients are of another module, internal/bench, which compiles it
+		}
 		for _, block := range blocks.FindAllStringSubmatch(text, -1) {
 			if block[1] != "go" {
 				continue
