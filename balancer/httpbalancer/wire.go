@@ -99,7 +99,8 @@ func (w *wire) Read(p []byte) (int, error) {
 	n, err := w.Conn.Read(p)
 	w.read.Add(int64(n))
 	if err != nil {
-		w.ended.CompareAndSwap(nil, &err)
+		end := err // so that err itself need not be allocated by each Read
+		w.ended.CompareAndSwap(nil, &end)
 	}
 	if w.stamped.Load() {
 		w.heard.Store(w.owner.pool.now())
