@@ -5,6 +5,8 @@ import (
 	"net"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestDialerAsksTheKernelToNoticeADeadPeer(t *testing.T) {
@@ -23,7 +25,7 @@ func TestDialerAsksTheKernelToNoticeADeadPeer(t *testing.T) {
 		t.Fatal(err)
 	}
 	for option, want := range map[int]int{
-		tcpUserTimeout:        15_000,
+		unix.TCP_USER_TIMEOUT: 15_000,
 		syscall.TCP_KEEPIDLE:  10,
 		syscall.TCP_KEEPINTVL: 2,
 		syscall.TCP_KEEPCNT:   3,

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sidestep-lb/sidestep/discovery"
+	"github.com/sidestep-lb/sidestep/internal/tcp"
 )
 
 // dialer connects to pods, which are near: one that does not accept within two
@@ -17,17 +18,8 @@ import (
 // been acknowledged.
 var dialer = net.Dialer{
 	Timeout:         2 * time.Second,
-	KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 2 * time.Second, Count: 3},
+	KeepAliveConfig: tcp.KeepAlive,
 }
-
-// userTimeout is for HTTP/2 connections on which something has not been
-// acknowledged: TCP would go on for up to 15 minutes (go.dev/issue/39750). It is
-// just below what the probes take (RFC 5482, RFC 9293, section 3.8.4). It also ends a
-// connection whose peer has read nothing for so long, which over HTTP/1 is how a
-// server slows an upload down, so HTTP/1 goes without. HTTP/2 pings would find out
-// more, and are left to the user (HTTP2Config.SendPingTimeout): servers may close
-// connections for them, as gRPC's do for more than one in five minutes.
-const userTimeout = 15 * time.Second
 
 // defaultBase returns a Transport like http.DefaultTransport, even where a
 // program has replaced that by something else.

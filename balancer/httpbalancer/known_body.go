@@ -61,7 +61,8 @@ func (b attemptWriterTo) WriteTo(w io.Writer) (int64, error) {
 	if source == nil {
 		return 0, errDetached
 	}
-	watched := &watchedWriter{w: w, body: b.attemptBody}
+	watched := &b.watched
+	watched.w, watched.body = w, b.attemptBody
 	n, err := source.(io.WriterTo).WriteTo(watched)
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -85,7 +86,7 @@ type watchedWriter struct {
 
 func (w *watchedWriter) Write(p []byte) (int, error) {
 	w.body.mu.Lock()
-	w.body.took(p)
+	w.body.tookLocked(p)
 	w.body.mu.Unlock()
 	n, err := w.w.Write(p)
 	w.failed = w.failed || err != nil

@@ -122,13 +122,17 @@ type h2Conn struct {
 
 // The frames of RFC 9113, section 6, that tests speak of.
 const (
+	frameData     = 0
 	frameHeaders  = 1
 	frameReset    = 3
 	frameSettings = 4
 	framePing     = 6
 	frameGoAway   = 7
+	frameWindow   = 8
 
-	flagAck = 1
+	flagAck        = 1
+	flagEndStream  = 1
+	flagEndHeaders = 4
 )
 
 // h2 reads the preface and sends settings.
@@ -143,7 +147,7 @@ func (c *h2Conn) frame(kind, flags byte, stream uint32, payload []byte) {
 	head := []byte{0, 0, 0, kind, flags, 0, 0, 0, 0}
 	head[0], head[1], head[2] = byte(len(payload)>>16), byte(len(payload)>>8), byte(len(payload))
 	binary.BigEndian.PutUint32(head[5:], stream)
-	c.Write(append(head, payload...))
+	c.Write(append(head, payload...)) // whole, whoever else writes
 }
 
 func (c *h2Conn) goAway(last, code uint32) {
@@ -154,8 +158,32 @@ func (c *h2Conn) reset(stream, code uint32) {
 	c.frame(frameReset, 0, stream, binary.BigEndian.AppendUint32(nil, code))
 }
 
+// answer sends the whole of a response.
+func (c *h2Conn) answer(stream uint32, body []byte) {
+	c.frame(frameHeaders, flagEndHeaders, stream, []byte{0x88}) // :status 200, RFC 7541, appendix A
+	for len(body) > 16<<10 {
+		c.frame(frameData, 0, stream, body[:16<<10])
+		body = body[16<<10:]
+	}
+	c.frame(frameData, flagEndStream, stream, body)
+}
+
+// more allows the client to send more on a stream, and on the connection.
+func (c *h2Conn) more(stream uint32, n int) {
+	if n == 0 {
+		return
+	}
+	c.frame(frameWindow, 0, 0, binary.BigEndian.AppendUint32(nil, uint32(n)))
+	c.frame(frameWindow, 0, stream, binary.BigEndian.AppendUint32(nil, uint32(n)))
+}
+
 // streams calls handle for the headers of each request, and answers pings.
 func (c *h2Conn) streams(handle func(stream uint32) bool) {
+	c.frames(func(kind, _ byte, stream uint32, _ []byte) bool { return kind != frameHeaders || handle(stream) })
+}
+
+// frames calls handle for each frame of a request, and answers the others.
+func (c *h2Conn) frames(handle func(kind, flags byte, stream uint32, payload []byte) bool) {
 	for {
 		head := make([]byte, 9)
 		if _, err := io.ReadFull(c.r, head); err != nil {
@@ -165,19 +193,19 @@ func (c *h2Conn) streams(handle func(stream uint32) bool) {
 		if _, err := io.ReadFull(c.r, payload); err != nil {
 			return
 		}
-		switch head[3] {
-		case frameHeaders:
-			if !handle(binary.BigEndian.Uint32(head[5:])) {
+		switch kind, flags := head[3], head[4]; kind {
+		case frameHeaders, frameData:
+			if !handle(kind, flags, binary.BigEndian.Uint32(head[5:]), payload) {
 				return
 			}
-		case framePing:
-			if head[4]&flagAck == 0 {
-				c.frame(framePing, flagAck, 0, payload)
+		case framePing, frameSettings:
+			if flags&flagAck != 0 {
+				continue
 			}
-		case frameSettings:
-			if head[4]&flagAck == 0 {
-				c.frame(frameSettings, flagAck, 0, nil)
+			if kind == frameSettings {
+				payload = nil
 			}
+			c.frame(kind, flagAck, 0, payload)
 		}
 	}
 }

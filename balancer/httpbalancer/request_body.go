@@ -1,11 +1,8 @@
 package httpbalancer
 
 import (
-	"errors"
 	"io"
 	"net/http"
-	"sync"
-	"time"
 )
 
 // A requestBody keeps the body of a request sendable for as long as possible:
@@ -20,8 +17,10 @@ type requestBody struct {
 	first   attemptBody
 }
 
-// maxKept is more than net/http reads of a body before it writes anything: what
-// fits in its buffers, unless a WriteBufferSize is larger.
+// maxKept is how much is kept of a body that can be read only once. It is what a
+// client may send on a new HTTP/2 stream before it has heard of the server (RFC 9113,
+// section 6.9.2). Over HTTP/1 it is more than net/http reads of a body before it
+// writes anything: what fits in its buffers, unless a WriteBufferSize is larger.
 const maxKept = 64 << 10
 
 // newRequestBody returns nil if there is nothing to send.
@@ -56,12 +55,15 @@ func (b *requestBody) lend(x *exchange, req *http.Request) io.ReadCloser {
 	}
 	x.request = b.current
 	x.request.callerGone, x.request.cancel = req.Context().Done(), req.Cancel //nolint:staticcheck // deprecated, yet http.Client sets it
+	if x.conn.http2 && b.getBody == nil {
+		b.current.share()
+	}
 	if !x.conn.http2 && (x.reused || x.conn.lane.key.host == "") {
 		// What has been sent may have been processed. Otherwise the server may still
 		// say that it was not: by GOAWAY, by REFUSED_STREAM, or by an alert of TLS.
-		x.request.sent = x.hasSent
+		x.request.sentBy = x
 	}
-	if _, ok := b.current.source.(io.WriterTo); ok {
+	if _, ok := b.current.source.(io.WriterTo); ok && b.current.writesItself() {
 		return attemptWriterTo{b.current}
 	}
 	return b.current
@@ -74,19 +76,19 @@ func (b *requestBody) rewind(unprocessed bool) bool {
 	if b == nil {
 		return true
 	}
-	old := b.current
-	source := old.detach(unprocessed)
-	if source == nil {
-		if b.getBody == nil {
-			return false
-		}
-		var err error
-		if source, err = b.getBody(); err != nil {
-			return false
-		}
-		old.discard()
+	if next := b.current.handOver(unprocessed); next != nil {
+		b.current = next
+		return true
 	}
-	b.current = &attemptBody{source: source, length: old.length, keep: old.keep}
+	if b.getBody == nil {
+		return false
+	}
+	source, err := b.getBody()
+	if err != nil {
+		return false
+	}
+	b.current.discard()
+	b.current = &attemptBody{source: source, length: b.current.length, keep: b.current.keep}
 	return true
 }
 
@@ -114,231 +116,4 @@ func closeBody(req *http.Request) {
 	if req.Body != nil {
 		req.Body.Close() // nobody to tell
 	}
-}
-
-var errDetached = errors.New("httpbalancer: request body is being sent to another backend")
-
-// closeGrace is how long Close waits for a Read to return, so that what it reads
-// is not lost for the next attempt, unless the caller gives up.
-const closeGrace = 50 * time.Millisecond
-
-// An attemptBody is the body in the hands of one attempt.
-type attemptBody struct {
-	length int64       // what the request announces, or -1; read-only
-	keep   int         // how much of what was read to keep; read-only
-	sent   func() bool // reports whether what was read has been sent, and need not be kept; nil: never; set before there are readers, as are the next two
-
-	callerGone, cancel <-chan struct{} // closed when the caller has given up
-
-	mu       sync.Mutex
-	source   io.ReadCloser // nil once it belongs to a later attempt; guarded by mu, as are all below
-	kept     []byte
-	read     int64
-	reading  bool          // a Read is under way
-	idle     chan struct{} // closed when it has returned; nil if nobody waits for that
-	lost     bool          // more was read than kept, or somebody else reads it
-	closed   bool          // Close has been called
-	released bool          // closing need not wait for a later attempt any more
-	done     bool          // source is closed
-	bad      bool          // reading failed, or did not yield the announced length
-	then     func()
-}
-
-// give lets net/http have the source itself.
-func (b *attemptBody) give() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.lost = true
-}
-
-// begin returns the source to read from, or nil.
-func (b *attemptBody) begin() io.ReadCloser {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.done || b.source == nil {
-		return nil
-	}
-	b.reading = true
-	return b.source
-}
-
-func (b *attemptBody) Read(p []byte) (int, error) {
-	source := b.begin()
-	if source == nil {
-		return 0, errDetached
-	}
-	n, err := source.Read(p)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.took(p[:n])
-	b.endReadLocked(err)
-	return n, err
-}
-
-// took keeps what was read, if it may be needed again. It is called with mu held.
-func (b *attemptBody) took(p []byte) {
-	b.read += int64(len(p))
-	if b.lost = b.lost || len(b.kept)+len(p) > b.keep || b.sent != nil && b.sent(); b.lost {
-		b.kept = nil
-	} else {
-		b.kept = append(b.kept, p...)
-	}
-}
-
-func (b *attemptBody) endReadLocked(err error) {
-	b.reading = false
-	if b.idle != nil {
-		close(b.idle)
-		b.idle = nil
-	}
-	ended := errors.Is(err, io.EOF)
-	if (err != nil && !ended) || (b.length >= 0 && (b.read > b.length || ended && b.read < b.length)) {
-		b.bad = b.bad || !b.done // or it failed because it was closed
-	}
-}
-
-// Close waits for release if the body can still be sent by another attempt.
-func (b *attemptBody) Close() error {
-	b.mu.Lock()
-	b.closed = true
-	if b.reading && !b.lost && !b.released {
-		b.awaitReadLocked()
-	}
-	if b.reading { // and may wait for this
-		b.lost = true
-	}
-	wait := !b.released && b.replayable()
-	b.mu.Unlock()
-	if wait {
-		return nil
-	}
-	return b.closeSource()
-}
-
-// awaitReadLocked waits for a moment for the Read that is under way. It lets go of
-// mu meanwhile.
-func (b *attemptBody) awaitReadLocked() {
-	if b.idle == nil {
-		b.idle = make(chan struct{})
-	}
-	idle := b.idle
-	b.mu.Unlock()
-	timer := time.NewTimer(closeGrace)
-	select {
-	case <-idle:
-	case <-timer.C:
-	case <-b.callerGone:
-	case <-b.cancel:
-	}
-	timer.Stop()
-	b.mu.Lock()
-}
-
-// replayable is called with mu held.
-func (b *attemptBody) replayable() bool {
-	return !b.lost && !b.reading && (b.read == 0 || b.keep > 0)
-}
-
-// detach takes the source away, with what was read of it before it. It is nil if
-// that is not known, or may have been processed.
-func (b *attemptBody) detach(unprocessed bool) io.ReadCloser {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	source := b.source
-	if source == nil || b.done || !b.replayable() || b.read > 0 && !unprocessed {
-		return nil
-	}
-	b.source = nil
-	if b.read > 0 {
-		return &replayedBody{kept: b.kept, ReadCloser: source}
-	}
-	return source
-}
-
-// release is the other half of Close: whichever of the two comes last closes
-// the source.
-func (b *attemptBody) release() {
-	b.mu.Lock()
-	b.released = true
-	b.kept = nil
-	b.lost = b.lost || b.read > 0
-	closed := b.closed
-	b.mu.Unlock()
-	if closed {
-		b.closeSource() //nolint:errcheck // net/http has no use for it either
-	}
-}
-
-// discard closes the source, whoever may be reading it.
-func (b *attemptBody) discard() {
-	if b != nil {
-		b.closeSource() //nolint:errcheck // nobody to tell
-	}
-}
-
-// abort is discard for a caller that is not to wait. Some bodies, those of an
-// http.Server for one, wait in Close for a Read.
-func (b *attemptBody) abort() {
-	if b == nil {
-		return
-	}
-	b.mu.Lock()
-	reading := b.reading
-	b.mu.Unlock()
-	if reading {
-		go b.discard()
-		return
-	}
-	b.discard()
-}
-
-func (b *attemptBody) closeSource() error {
-	b.mu.Lock()
-	source, then := b.source, b.then
-	if b.done {
-		source = nil
-	}
-	b.done, b.then = true, nil
-	b.mu.Unlock()
-	if then != nil {
-		then()
-	}
-	if source == nil {
-		return nil
-	}
-	return source.Close()
-}
-
-// whenClosed calls f as soon as net/http is done with the body.
-func (b *attemptBody) whenClosed(f func()) {
-	b.mu.Lock()
-	done := b.done
-	if !done {
-		b.then = f
-	}
-	b.mu.Unlock()
-	if done {
-		f()
-	}
-}
-
-func (b *attemptBody) isBad() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.bad
-}
-
-// A replayedBody begins with what an earlier attempt read.
-type replayedBody struct {
-	kept []byte
-	io.ReadCloser
-}
-
-func (b *replayedBody) Read(p []byte) (int, error) {
-	if len(b.kept) > 0 {
-		n := copy(p, b.kept)
-		b.kept = b.kept[n:]
-		return n, nil
-	}
-	return b.ReadCloser.Read(p)
 }

@@ -11,10 +11,12 @@ import (
 // A request that no backend can have processed is always sent to another one,
 // whatever its method and for free: the connection could not be made, had ended
 // before a byte was written, or was refused by an alert of TLS, or the server says
-// so (GOAWAY, REFUSED_STREAM). Of a body without GetBody, what has been read of it
-// is kept for that, up to 64 KiB. Servers that refuse again and again are asked at
-// growing intervals, up to 100 ms, until the request's deadline has passed, or for
-// a minute if it has none.
+// so: by REFUSED_STREAM, or by a GOAWAY whose last stream comes before the request's
+// (RFC 9113, sections 6.8 and 8.7). No other error code of HTTP/2 says that. Of a
+// body without GetBody, what has been read of it is kept for that, up to 64 KiB,
+// until the headers of the response are there. Servers that refuse again and again
+// are asked at growing intervals, up to 100 ms, until the request's deadline has
+// passed, or for a minute if it has none.
 //
 // One that may have been processed is sent again only if its method is GET, HEAD,
 // OPTIONS or TRACE, or it has a header Idempotency-Key or X-Idempotency-Key, its

@@ -212,7 +212,10 @@ func (j *journey) again(x *exchange, req *http.Request, f fate, body *requestBod
 	if !f.counts(pace.refusals) || f == unsent && j.forgive() {
 		j.uncount()
 	}
-	if !j.more() || gaveUp(req) {
+	if gaveUp(req) { // perhaps after the attempt has failed
+		return nil, &requestError{backend: x.endpoint(), err: causeOf(req)}
+	}
+	if !j.more() {
 		return nil, nil
 	}
 	paid := false
@@ -238,10 +241,16 @@ func (j *journey) again(x *exchange, req *http.Request, f fate, body *requestBod
 	if next == nil && paid {
 		j.pool.budget.Refund()
 	}
-	if errors.Is(err, discovery.ErrClosed) {
+	switch {
+	case next != nil:
+		return next, nil
+	case errors.Is(err, discovery.ErrClosed):
 		return nil, &requestError{err: err}
+	case gaveUp(req): // while it waited for a backend, perhaps
+		return nil, &requestError{err: causeOf(req)}
+	default:
+		return nil, nil
 	}
-	return next, nil
 }
 
 // follow makes the next attempt of a pick, if the caller still wants one and the

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/sidestep-lb/sidestep/internal/tcp"
 )
 
 // A wire is what net/http takes for the network connection of a conn: with TLS it
@@ -23,7 +25,7 @@ type wire struct {
 	raw      net.Conn             // below TLS and whatever else shows what it wraps; it may be Conn itself
 	tls      *tls.ConnectionState // nil without TLS
 	over     carrier              // what sends requests over it
-	alive    func() bool          // asks the kernel; nil if it cannot be asked
+	ask      func() bool          // whether the peer has closed it; nil if the kernel cannot be asked
 	settings *settings            // of the server; nil for HTTP/1
 
 	written atomic.Int64
@@ -41,10 +43,15 @@ type wire struct {
 
 func newWire(c net.Conn, owner *backendConn, state *tls.ConnectionState, over carrier) *wire {
 	w := &wire{Conn: c, owner: owner, raw: innermost(c), tls: state, over: over}
-	w.alive = livenessOf(w.raw)
+	w.ask = tcp.PeerClosed(w.raw)
 	if over.http2 {
 		w.settings = &settings{seen: make(chan struct{}), over: make(chan struct{})}
-		limitSilence(w.raw)
+		// TCP would wait for an acknowledgement for up to 15 minutes (go.dev/issue/39750).
+		// HTTP/1 goes without: there, a server slows an upload down by reading nothing.
+		// HTTP/2 pings would find out more, and are left to the user
+		// (HTTP2Config.SendPingTimeout): servers may close connections for them, as
+		// gRPC's do for more than one in five minutes.
+		tcp.SetUserTimeout(w.raw)
 	}
 	return w
 }
@@ -99,7 +106,8 @@ func (w *wire) Read(p []byte) (int, error) {
 	n, err := w.Conn.Read(p)
 	w.read.Add(int64(n))
 	if err != nil {
-		w.ended.CompareAndSwap(nil, &err)
+		end := err // so that err itself need not be allocated by each Read
+		w.ended.CompareAndSwap(nil, &end)
 	}
 	if w.stamped.Load() {
 		w.heard.Store(w.owner.pool.now())
@@ -164,4 +172,4 @@ func (w *wire) CloseWrite() error {
 
 // hungUp reports whether the backend has closed the connection already, though
 // nobody may have read that yet: a request that is sent now would be lost.
-func (w *wire) hungUp() bool { return w.alive != nil && !w.alive() }
+func (w *wire) hungUp() bool { return w.ask != nil && w.ask() }
