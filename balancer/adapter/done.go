@@ -34,9 +34,8 @@ func (p *Pick) Sent() {
 		return
 	}
 	now := b.balancer.hooks.Now()
-	if p.stream {
-		b.open.restart(b.kept(p.opened), b.kept(now))
-		p.opened = now
+	if p.stream() {
+		b.open.restart(b.kept(p.start), b.kept(now))
 	} else {
 		b.pending.restart(b.kept(p.start), b.kept(now))
 	}
@@ -55,15 +54,12 @@ func (p *Pick) Answered(r Result) {
 	b, state := p.backend, p.state
 	p.open()
 	p.state, p.outcome = answered, r.Outcome
-	if b.balancer.observer != nil {
-		p.took = b.balancer.hooks.Now() - p.start
-	}
 	if r.Outcome == health.Neutral {
 		b.accepted(state)
 		return
 	}
 	b.recordResult(p.start, p.class, state, r)
-	if p.sample {
+	if p.marks&sampled != 0 {
 		b.sample(p.start, r.Outcome)
 	}
 }
@@ -82,39 +78,36 @@ func (p *Pick) Responding() {
 	} else {
 		p.state = responding
 	}
-	if p.start != 0 {
-		p.took = p.backend.balancer.hooks.Now() - p.start
-	}
 }
 
 // open takes a request off those that wait for an answer, and adds it to those that
 // have one.
 func (p *Pick) open() {
-	if p.stream {
+	b := p.backend
+	if p.start != 0 {
+		p.heard = b.balancer.hooks.Now()
+	}
+	if p.stream() {
 		return // it is open since it began
 	}
-	b := p.backend
-	if b.balancer.timed {
-		p.opened = b.balancer.hooks.Now()
-	}
-	b.open.start(b.kept(p.opened))
+	b.open.start(b.kept(p.heard))
 	b.passed.Store(b.pending.finish(b.kept(p.start)))
 }
 
 // close takes a request that is open off those in flight.
 func (p *Pick) close() {
-	if p.stream {
-		p.backend.endStream(p.opened)
+	if p.stream() {
+		p.backend.endStream(p.start)
 		return
 	}
-	p.backend.open.finish(p.backend.kept(p.opened))
+	p.backend.open.finish(p.backend.kept(p.heard))
 }
 
 // Done ends the request and counts its outcome. It is to be called exactly once for
 // each pick. After Answered, a Neutral outcome leaves it at what the answer was.
 func (p *Pick) Done(r Result) {
 	b := p.backend
-	b.balancer.count(-1, p.stream)
+	b.balancer.count(-1, p.stream())
 	if b.balancer.observer != nil {
 		p.observeEnd(r)
 	}
@@ -126,14 +119,14 @@ func (p *Pick) Done(r Result) {
 		p.doneResponding(r)
 		return
 	}
-	if p.stream {
+	if p.stream() {
 		b.tally(r.Outcome)
-		b.endStream(p.opened)
+		b.endStream(p.start)
 	} else {
 		b.release(p.start, r.Outcome)
 	}
 	b.recordResult(p.start, p.class, p.state, r)
-	if p.sample {
+	if p.marks&sampled != 0 {
 		b.sample(p.start, r.Outcome)
 	}
 }
@@ -169,10 +162,10 @@ func (p *Pick) doneResponding(r Result) {
 	}
 	start := int64(0)
 	if p.start != 0 {
-		start = b.balancer.hooks.Now() - p.took // so that it took no longer than until Responding
+		start = b.balancer.hooks.Now() - (p.heard - p.start) // so that it took no longer than until Responding
 	}
 	b.recordResult(start, p.class, state, r)
-	if p.sample {
+	if p.marks&sampled != 0 {
 		b.sample(start, r.Outcome)
 	}
 }
@@ -191,9 +184,9 @@ func (b *Backend) accepted(state pickState) {
 // Undo ends a pick that never became a request. It stands in place of Done.
 func (p *Pick) Undo() {
 	b := p.backend
-	b.balancer.count(-1, p.stream)
-	if p.stream {
-		b.endStream(p.opened)
+	b.balancer.count(-1, p.stream())
+	if p.stream() {
+		b.endStream(p.start)
 	} else {
 		b.abandon(p.start)
 	}

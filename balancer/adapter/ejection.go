@@ -233,7 +233,7 @@ func (b *Balancer) pickProbe(r *Request) (Pick, bool) {
 	be.acquire(r.now, r.Stream)
 	stream, class, number := r.Stream, r.Class, be.probes.Add(1)
 	b.hooks.AfterFunc(probePatience, func() { b.silent(be, number, stream, class) })
-	return Pick{backend: be, start: r.now, opened: r.now, class: class, state: probing, stream: stream}, true
+	return Pick{backend: be, start: r.now, class: class, state: probing, marks: marksOf(stream, false)}, true
 }
 
 // probePatience is how long a probe may be silent.

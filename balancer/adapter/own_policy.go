@@ -79,7 +79,7 @@ func (r *ownRequest) Now() int64 {
 
 // observeEnd tells the policy, an Observer, how the request ends.
 func (p *Pick) observeEnd(r Result) {
-	b, outcome, took := p.backend, r.Outcome, p.took
+	b, outcome, took := p.backend, r.Outcome, p.heard-p.start
 	switch {
 	case p.state <= probing: // there was no answer before
 		took = b.balancer.hooks.Now() - p.start

@@ -16,17 +16,26 @@ const (
 
 // A Pick is a request in flight at a backend. It ends with Done. It is a value
 // that may be copied, but Answered and Done are for one copy.
+//
+// With an error it has nine words, which is what a function returns in registers.
 type Pick struct {
 	backend *Backend
 	start   int64
-	opened  int64  // since when it counts as open
-	took    int64  // how long it was until Responding
+	heard   int64  // when the answer began, if it did and time is kept
 	class   uint64 // see Request.Class
 	state   pickState
 	outcome health.Outcome // of the answer
-	stream  bool           // see Request.Stream
-	sample  bool           // see sample.go
+	marks   pickMarks
 }
+
+type pickMarks uint8
+
+const (
+	streams pickMarks = 1 << iota // see Request.Stream
+	sampled                       // see sample.go
+)
+
+func (p *Pick) stream() bool { return p.marks&streams != 0 }
 
 type pickState uint8
 
@@ -38,6 +47,16 @@ const (
 	respondingProbe                  // the same, at a backend that is ejected and may come back
 )
 
+func marksOf(stream, sample bool) (m pickMarks) {
+	if stream {
+		m = streams
+	}
+	if sample {
+		m |= sampled
+	}
+	return m
+}
+
 // Backend returns where the request is to go.
 func (p *Pick) Backend() *Backend { return p.backend }
 
@@ -45,7 +64,7 @@ func (p *Pick) Backend() *Backend { return p.backend }
 // policies that keep no time do. Then [Backend.Picked] is the same pick, so an
 // adapter need not keep it until the request is done.
 func (p *Pick) Plain() bool {
-	return p.start == 0 && p.state == waiting && !p.stream && !p.sample
+	return p.start == 0 && p.state == waiting && p.marks == 0
 }
 
 // Picked returns a Plain pick of b. It counts nothing: the request has been
@@ -75,7 +94,7 @@ func (b *Balancer) Pick(r Request) (Pick, error) {
 		if err == nil {
 			be.acquire(r.now, r.Stream)
 			b.count(1, r.Stream)
-			return Pick{backend: be, start: r.now, opened: r.now, class: r.Class, stream: r.Stream, sample: sample}, nil
+			return Pick{backend: be, start: r.now, class: r.Class, marks: marksOf(r.Stream, sample)}, nil
 		}
 		if b.rotation.Load() == rotation {
 			b.counts.noBackend.Add(1)

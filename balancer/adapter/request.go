@@ -6,24 +6,25 @@ import "slices"
 type Request struct {
 	// Key says which requests belong together, for the policies ring_hash and
 	// maglev, see [HashKey]. It counts if HasKey is set.
-	Key    uint64
-	HasKey bool
+	Key uint64
 	// Class says which requests take about as long as each other, such as a hash of
 	// the gRPC method. 0 is not known.
 	Class uint64
+	// Tried are the backends that earlier attempts of the same request used.
+	// They are passed over.
+	Tried []*Backend
+	// HasKey says that there is a Key.
+	HasKey bool
 	// Stream says that the request is a stream. That it has no answer for a while is
 	// no sign of trouble then. Requests of a class that takes long, such as long polls,
 	// count as streams, too, and so do those of a class that has not been answered yet.
 	Stream bool
-	// Tried are the backends that earlier attempts of the same request used.
-	// They are passed over.
-	Tried []*Backend
 
 	// Filled in by Pick.
+	anyPace  bool   // take backends that should have fewer requests, too
+	ignore   uint32 // flags that do not count: there are no backends without them
 	balancer *Balancer
 	now      int64
-	ignore   uint32 // flags that do not count: there are no backends without them
-	anyPace  bool   // take backends that should have fewer requests, too
 }
 
 // Now returns the time in nanoseconds since some moment, if the policy keeps

@@ -3,7 +3,6 @@ package adapter
 import (
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/sidestep-lb/sidestep/balancer"
@@ -88,6 +87,7 @@ func totalOf(totals map[totalKey]*balancer.Total, target, adapter string) *balan
 	return totals[key]
 }
 
+// statuses and totals are in no order: package balancer sorts them.
 func statuses() []balancer.Status {
 	registry.mu.Lock()
 	live := slices.Collect(maps.Keys(registry.live))
@@ -96,9 +96,6 @@ func statuses() []balancer.Status {
 	for _, b := range live {
 		statuses = append(statuses, b.Status())
 	}
-	slices.SortFunc(statuses, func(a, b balancer.Status) int {
-		return strings.Compare(a.Target+" "+a.Adapter+" "+a.Client, b.Target+" "+b.Adapter+" "+b.Client)
-	})
 	return statuses
 }
 
@@ -116,8 +113,5 @@ func totals() []balancer.Total {
 	for _, sum := range sums {
 		totals = append(totals, *sum)
 	}
-	slices.SortFunc(totals, func(a, b balancer.Total) int {
-		return strings.Compare(a.Target+" "+a.Adapter, b.Target+" "+b.Adapter)
-	})
 	return totals
 }

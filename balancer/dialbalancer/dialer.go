@@ -12,6 +12,7 @@ import (
 	"github.com/sidestep-lb/sidestep/balancer/adapter"
 	"github.com/sidestep-lb/sidestep/discovery"
 	"github.com/sidestep-lb/sidestep/discovery/selection"
+	"github.com/sidestep-lb/sidestep/internal/tcp"
 )
 
 // A Dialer spreads the connections that it makes over the pods of one target. Make
@@ -70,10 +71,12 @@ func New(target string, config Config) (*Dialer, error) {
 }
 
 // dialer connects to pods, which are near: one that does not accept within two
-// seconds is better replaced by another one.
+// seconds is better replaced by another one. One that is gone without a word is
+// found out within 16 seconds.
 var dialer = net.Dialer{
 	Timeout:         2 * time.Second,
-	KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 2 * time.Second, Count: 3},
+	KeepAliveConfig: tcp.KeepAlive,
+	Control:         tcp.ControlUserTimeout,
 }
 
 // canonical returns a target with the namespace and domain that its source adds.
