@@ -21,7 +21,7 @@ import (
 func inTime(t *testing.T, config balancer.Config, n int, f func(t *testing.T, b *adapter.Balancer)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		b, err := adapter.New(config, adapter.Hooks{Connect: connect})
+		b, err := adapter.New(config, adapter.Hooks{Connect: connect, Random: sameChance()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -30,6 +30,21 @@ func inTime(t *testing.T, config balancer.Config, n int, f func(t *testing.T, b 
 		prove(t, b)
 		f(t, b)
 	})
+}
+
+var chances atomic.Uint64
+
+// sameChance returns a source of chance for many goroutines (SplitMix64). No two of a
+// process are alike, and each is the same whenever the same tests run.
+func sameChance() func() uint64 {
+	var state atomic.Uint64
+	state.Store(chances.Add(1) << 32)
+	return func() uint64 {
+		x := state.Add(0x9e3779b97f4a7c15)
+		x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+		x = (x ^ x>>27) * 0x94d049bb133111eb
+		return x ^ x>>31
+	}
 }
 
 func pass(d time.Duration) {

@@ -32,8 +32,9 @@ func TestEqualBackendsGetEqualShares(t *testing.T) {
 					open = slices.Delete(open, i, i+1)
 				}
 			}
-			for be, n := range got { // σ ≈ 42 by chance alone
-				if n < 1700 || n > 2300 {
+			// σ ≈ 42 by the draws alone, and 100 where latencies count, which differ by chance.
+			for be, n := range got {
+				if n < 1600 || n > 2500 {
 					t.Errorf("%s: %v got %d of 20000 requests, want about 2000", policy, be.Endpoint(), n)
 				}
 			}
