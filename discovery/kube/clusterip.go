@@ -9,13 +9,13 @@ import (
 // localOnly reports whether internalTrafficPolicy Local holds for a port. It is a
 // rule for what kube-proxy forwards, the Service's own ports at its cluster IP
 // (KEP-2086): not for a headless Service, nor for a number that is the pods' own.
-func (f *facts) localOnly(port portRule) bool {
+func (f *serviceState) localOnly(port portRule) bool {
 	return f.service != nil && f.service.Spec.InternalTrafficPolicy == kubeapi.PolicyLocal && !isHeadless(f.service) && port.number == 0
 }
 
 // clusterIP returns where kube-proxy forwards a port of the Service, or nothing
 // where it does not or the Service is not known.
-func (f *facts) clusterIP(port portRule, memo *memo) netip.AddrPort {
+func (f *serviceState) clusterIP(port portRule, memo *memo) netip.AddrPort {
 	if f.service == nil || port.serviceNumber == 0 {
 		return netip.AddrPort{}
 	}

@@ -123,10 +123,10 @@ func (u unready) contradicts(s *kubeapi.Subset) bool {
 
 // An endpointsHandler puts into a state what is read of the Endpoints object, in
 // place of slices.
-type endpointsHandler struct{ teller }
+type endpointsHandler struct{ feedWriter }
 
 func (s *state) ofEndpoints(f *feed) *endpointsHandler {
-	return &endpointsHandler{teller{state: s, kind: endpointSlices, feed: f, legacy: true}}
+	return &endpointsHandler{feedWriter{state: s, kind: endpointSlices, feed: f, legacy: true}}
 }
 
 func (h *endpointsHandler) Replace(objects []*kubeapi.EndpointSlice) {
@@ -153,7 +153,7 @@ func (h *endpointsHandler) Apply(kind string, o *kubeapi.EndpointSlice) {
 	if kind == kubeapi.Deleted {
 		o.Subsets = nil
 	}
-	h.facts.slices = mirror(o)
+	h.known.slices = mirror(o)
 	h.version++
 	r.listed, r.mirrored, r.err = true, true, nil
 	switch {

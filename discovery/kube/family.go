@@ -10,7 +10,7 @@ import (
 )
 
 // prefersIPv6 reports whether IPv6 is the Service's first address family.
-func (f *facts) prefersIPv6() bool {
+func (f *serviceState) prefersIPv6() bool {
 	return f.service != nil && len(f.service.Spec.IPFamilies) > 0 && f.service.Spec.IPFamilies[0] == kubeapi.AddressTypeIPv6
 }
 

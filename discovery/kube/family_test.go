@@ -13,7 +13,7 @@ func TestOneAddressFamilyIsUsed(t *testing.T) {
 	v4 := `{"endpoints":[{"addresses":["10.0.0.1"]}],` + grpc8080 + `}`
 	v6 := `{"addressType":"IPv6","endpoints":[{"addresses":["2001:db8::1"]}],` + grpc8080 + `}`
 	for name, tc := range map[string]struct {
-		facts facts
+		known serviceState
 		want  string
 	}{
 		"IPv6 first":        {slicesOf(t, v4, v6).withService("IPv6", "IPv4"), "[2001:db8::1]:8080"},
@@ -22,7 +22,7 @@ func TestOneAddressFamilyIsUsed(t *testing.T) {
 		"only the second":   {slicesOf(t, v6).withService("IPv4", "IPv6"), "[2001:db8::1]:8080"},
 		"only IPv4":         {slicesOf(t, v4).withService("IPv6"), "10.0.0.1:8080"},
 	} {
-		if s, _ := merge(quiz, tc.facts, &memo{}); addresses(s) != tc.want {
+		if s, _ := merge(quiz, tc.known, &memo{}); addresses(s) != tc.want {
 			t.Errorf("%s: %s", name, addresses(s))
 		}
 	}
@@ -88,7 +88,7 @@ func TestAPodOfTwoFamiliesIsOneEndpoint(t *testing.T) {
 	v4 := slice4(grpc8080, pod("10.0.0.1", "a"), pod("10.0.0.2", "b"), pod("10.0.0.3", ""), pod("10.0.0.4", "d"))
 	v6 := slice6(grpc8080, pod("2001:db8::1", "b"), pod("2001:db8::2", "a"), pod("2001:db8::3", ""), pod("2001:db8::5", "e"))
 	for name, tc := range map[string]struct {
-		facts facts
+		known serviceState
 		want  string
 	}{
 		"IPv4 first": {
@@ -117,7 +117,7 @@ func TestAPodOfTwoFamiliesIsOneEndpoint(t *testing.T) {
 			"10.0.0.1:8080 10.0.0.2:8080 10.0.0.3:8080 10.0.0.4:8080",
 		},
 	} {
-		if s, _ := merge(quiz, tc.facts, &memo{}); pairs(s) != tc.want {
+		if s, _ := merge(quiz, tc.known, &memo{}); pairs(s) != tc.want {
 			t.Errorf("%s: %s", name, pairs(s))
 		}
 	}

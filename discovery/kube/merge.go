@@ -17,7 +17,7 @@ import (
 //
 // It joins slices as kube-proxy does; see endpointsFromSlices in its
 // endpointslicecache.go.
-func merge(target discovery.Target, f facts, memo *memo) (*discovery.Snapshot, error) {
+func merge(target discovery.Target, f serviceState, memo *memo) (*discovery.Snapshot, error) {
 	if err := f.unservable(target); err != nil {
 		return &discovery.Snapshot{Reason: fmt.Errorf("%s: %w", target, err)}, nil
 	}
@@ -50,13 +50,13 @@ func merge(target discovery.Target, f facts, memo *memo) (*discovery.Snapshot, e
 	return snapshot, refused
 }
 
-func (f *facts) clientAffinity() bool {
+func (f *serviceState) clientAffinity() bool {
 	return f.service != nil && f.service.Spec.SessionAffinity == kubeapi.AffinityClientIP && f.service.Spec.ClusterIP != kubeapi.ClusterIPNone
 }
 
 // unservable says why the Service cannot have endpoints, if so. A deleted
 // Service has none although its slices stay until they are garbage-collected.
-func (f *facts) unservable(target discovery.Target) error {
+func (f *serviceState) unservable(target discovery.Target) error {
 	switch {
 	case f.serviceRead && f.service == nil:
 		return fmt.Errorf("%w: namespace %s has no Service %s", discovery.ErrServiceNotFound, target.Namespace, target.Service)
@@ -69,7 +69,7 @@ func (f *facts) unservable(target discovery.Target) error {
 // currentSlices returns, sorted by name, the slices that count. Those with host
 // names in place of addresses do not; Kubernetes defines no meaning for them.
 // Neither do those of an earlier Service of the same name.
-func (f *facts) currentSlices() []*kubeapi.EndpointSlice {
+func (f *serviceState) currentSlices() []*kubeapi.EndpointSlice {
 	var current []*kubeapi.EndpointSlice
 	for _, name := range slices.Sorted(maps.Keys(f.slices)) {
 		slice := f.slices[name]
@@ -87,7 +87,7 @@ func (f *facts) currentSlices() []*kubeapi.EndpointSlice {
 // errEarlierSlices is the moment after a Service was deleted and made anew.
 var errEarlierSlices = errors.New("its EndpointSlices are still those of an earlier Service of that name")
 
-func (f *facts) allEarlier() bool {
+func (f *serviceState) allEarlier() bool {
 	for _, slice := range f.slices {
 		if !slices.ContainsFunc(slice.OwnerReferences, f.isEarlierService) {
 			return false
@@ -100,7 +100,7 @@ func (f *facts) allEarlier() bool {
 // of the same name. A slice belongs to a Service by its label alone: it may have any
 // other owner, such as a parent Service that it is to be collected with, or a
 // Knative Service (https://issue.k8s.io/94730).
-func (f *facts) isEarlierService(owner kubeapi.OwnerReference) bool {
+func (f *serviceState) isEarlierService(owner kubeapi.OwnerReference) bool {
 	return owner.APIVersion == "v1" && owner.Kind == "Service" && owner.Name == f.service.Name && owner.UID != f.service.UID
 }
 

@@ -18,9 +18,9 @@ var quiz = discovery.Target{Scheme: discovery.SchemeKubernetes, Service: "quiz",
 
 // slicesOf decodes slices from JSON, as they come from the API. Their names are
 // a, b, c and so on if they have none, their type IPv4.
-func slicesOf(t testing.TB, texts ...string) facts {
+func slicesOf(t testing.TB, texts ...string) serviceState {
 	t.Helper()
-	f := facts{slices: make(map[string]*kubeapi.EndpointSlice)}
+	f := serviceState{slices: make(map[string]*kubeapi.EndpointSlice)}
 	for i, text := range texts {
 		slice := &kubeapi.EndpointSlice{
 			ObjectMeta:  kubeapi.ObjectMeta{Name: string(rune('a' + i))},
@@ -35,7 +35,7 @@ func slicesOf(t testing.TB, texts ...string) facts {
 }
 
 // withService adds a Service with port grpc to what is known.
-func (f facts) withService(families ...string) facts {
+func (f serviceState) withService(families ...string) serviceState {
 	f.serviceRead = true
 	f.service = &kubeapi.Service{
 		ObjectMeta: kubeapi.ObjectMeta{Name: "quiz", UID: "now"},
@@ -101,7 +101,7 @@ func TestAnOwnerThatIsNoServiceDoesNotMatter(t *testing.T) {
 func TestOfTwoEndpointsWithOneAddressTheOneThatStaysWins(t *testing.T) {
 	old := `{"endpoints":[{"addresses":["10.0.0.1"],"conditions":{"ready":false,"terminating":true},"targetRef":{"kind":"Pod","name":"old","uid":"1"}}],` + grpc8080 + `}`
 	young := `{"endpoints":[{"addresses":["::ffff:10.0.0.1"],"targetRef":{"kind":"Pod","name":"new","uid":"2"}}],` + grpc8080 + `}`
-	for name, f := range map[string]facts{"old first": slicesOf(t, old, young), "new first": slicesOf(t, young, old)} {
+	for name, f := range map[string]serviceState{"old first": slicesOf(t, old, young), "new first": slicesOf(t, young, old)} {
 		s, _ := merge(quiz, f, &memo{})
 		if len(s.Endpoints) != 1 || s.Endpoints[0].Pod != "new" || s.Endpoints[0].UID != "2" {
 			t.Errorf("%s: %v", name, s.Endpoints)
@@ -133,7 +133,7 @@ func TestAddressesThatNoPodHasAreRefusedUnlessAllowed(t *testing.T) {
 func TestTheOrderOfEventsDoesNotMatter(t *testing.T) {
 	for seed := range uint64(100) {
 		random := rand.New(rand.NewPCG(seed, 1))
-		var known facts
+		var known serviceState
 		if families := [][]string{{"IPv4"}, {"IPv4", "IPv6"}, {"IPv6", "IPv4"}, nil}[seed%4]; families != nil {
 			known = known.withService(families...)
 		}
@@ -161,10 +161,10 @@ func TestTheOrderOfEventsDoesNotMatter(t *testing.T) {
 // replay applies the histories of slices, each in its own order, but mixed at
 // random. An empty slice is deleted. What is made little by little must be the
 // same as what is made at once.
-func replay(t *testing.T, random *rand.Rand, known facts, histories map[string][]*kubeapi.EndpointSlice) *discovery.Snapshot {
+func replay(t *testing.T, random *rand.Rand, known serviceState, histories map[string][]*kubeapi.EndpointSlice) *discovery.Snapshot {
 	state := newState(quiz.Service)
 	merged := func(memo *memo) *discovery.Snapshot {
-		known.slices = state.view(quiz).facts.slices
+		known.slices = state.view(quiz).known.slices
 		snapshot, _ := merge(quiz, known, memo)
 		check(t, snapshot)
 		return snapshot
@@ -226,7 +226,7 @@ func FuzzMerge(f *testing.F) {
 		if json.Unmarshal(slicesJSON, &read) != nil || json.Unmarshal(serviceJSON, &service) != nil {
 			t.Skip()
 		}
-		known := facts{slices: make(map[string]*kubeapi.EndpointSlice), serviceRead: serviceRead}
+		known := serviceState{slices: make(map[string]*kubeapi.EndpointSlice), serviceRead: serviceRead}
 		if serviceRead {
 			known.service = service
 		}

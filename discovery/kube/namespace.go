@@ -55,7 +55,7 @@ func (ns *namespace) read(one *service, k kind) {
 func (ns *namespace) alone(k kind) int {
 	n := 0
 	for _, one := range ns.services {
-		if f := one.state.readings[k].feed; f != nil && f.alone {
+		if f := one.state.readStates[k].feed; f != nil && f.alone {
 			n++
 		}
 	}

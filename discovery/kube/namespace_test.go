@@ -36,7 +36,7 @@ func quizSlice(name, version, address string) *kubeapi.EndpointSlice {
 
 func (c *crossing) wants(t *testing.T, address string, stopped bool) {
 	t.Helper()
-	if got := c.state.facts.slices["a"].Endpoints[0].Addresses[0]; got != address || c.stopped != stopped {
+	if got := c.state.known.slices["a"].Endpoints[0].Addresses[0]; got != address || c.stopped != stopped {
 		t.Errorf("%s, own feed stopped: %v; want %s, %v", got, c.stopped, address, stopped)
 	}
 }
@@ -57,7 +57,7 @@ func TestAServiceThatKnowsOtherwiseKeepsItsOwnWatchUntilBothAgree(t *testing.T) 
 	c.wants(t, "10.0.0.7", true)
 	c.wide.Apply(kubeapi.Modified, quizSlice("a", "9", "10.0.0.9"))
 	c.wants(t, "10.0.0.9", true)
-	if err := c.state.readings[endpointSlices].err; err != nil {
+	if err := c.state.readStates[endpointSlices].err; err != nil {
 		t.Errorf("error %v", err)
 	}
 }

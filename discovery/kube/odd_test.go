@@ -48,7 +48,7 @@ func TestAPlaceholderOfTheOtherFamilyTakesNothingAway(t *testing.T) {
 			target := quiz
 			target.Port.Name = port
 			f := slicesOf(t, `{"addressType":"IPv6","ports":null,"endpoints":null}`, `{"endpoints":[{"addresses":["10.0.0.1"]}],`+grpc8080+`}`)
-			for name, f := range map[string]facts{"with the Service": f.withService(families...), "without": f} {
+			for name, f := range map[string]serviceState{"with the Service": f.withService(families...), "without": f} {
 				s, err := merge(target, f, new(memo))
 				if err != nil || addresses(s) != "10.0.0.1:8080" {
 					t.Errorf("families %v, port %q, %s: %s, reason %v, %v", families, port, name, addresses(s), s.Reason, err)

@@ -94,7 +94,7 @@ func servicePorts(service *kubeapi.Service) []port {
 
 // choosePort finds out which ports of the slices a target means. The error
 // wraps discovery.ErrPortNotFound.
-func choosePort(want discovery.Port, f facts, current []*kubeapi.EndpointSlice) (portRule, error) {
+func choosePort(want discovery.Port, f serviceState, current []*kubeapi.EndpointSlice) (portRule, error) {
 	var ofSlices []port
 	for _, slice := range current {
 		ofSlices = append(ofSlices, tcpPorts(slice)...)

@@ -19,7 +19,7 @@ const settle = time.Millisecond
 type publisher struct {
 	// Set at the start and read-only.
 	target       discovery.Target
-	envPortNames []string // see facts
+	envPortNames []string // see serviceState
 	state        *state
 	outside      *outside // nil unless the target has a Via
 	receiver     discovery.Receiver
@@ -49,7 +49,7 @@ func (p *publisher) run(ctx context.Context) {
 			}
 		case <-p.move.over:
 			p.move.expire()
-			p.published = 0 // the same facts mean something else now
+			p.published = 0 // the same state means something else now
 		case <-p.deal.over:
 			p.deal.expire()
 			p.published = 0
@@ -76,13 +76,13 @@ func (p *publisher) publish() (changed, also <-chan struct{}) {
 		view = p.outside.view()
 	} else {
 		view = p.state.view(p.target)
-		view.facts.envPortNames = p.envPortNames
+		view.known.envPortNames = p.envPortNames
 	}
 	// News of the Service alone waits: with slices that are out of date it would
 	// be told as if all were well.
 	news := view.version != p.published && (!view.behind || p.published == 0)
 	if view.complete && (news || p.failing && view.err == nil) {
-		snapshot, refused := merge(p.target, view.facts, &p.memo)
+		snapshot, refused := merge(p.target, view.known, &p.memo)
 		if refused != nil && refused.Error() != p.warned {
 			p.warned = refused.Error()
 			slog.Warn("sidestep: endpoints refused", "target", p.target.String(), "error", refused)
@@ -95,9 +95,9 @@ func (p *publisher) publish() (changed, also <-chan struct{}) {
 		}
 		p.affinity.see(p.target, snapshot)
 		if p.outside == nil && !view.mirrored {
-			snapshot = p.deal.bridge(snapshot, view.facts.slices)
+			snapshot = p.deal.bridge(snapshot, view.known.slices)
 		}
-		p.receiver.Update(p.move.bridge(p.target, snapshot, view.facts.serviceUID()))
+		p.receiver.Update(p.move.bridge(p.target, snapshot, view.known.serviceUID()))
 		p.published, p.failing = view.version, false
 	}
 	if view.err != nil {

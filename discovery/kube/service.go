@@ -47,7 +47,7 @@ func (s *services) join(client *kubeapi.Client, timing kubeapi.Timing, key servi
 	one := ns.services[key.name]
 	if one == nil {
 		one = &service{namespace: ns, state: newState(key.name)}
-		one.state.readings[endpointSlices].mirrored = s.api == Endpoints
+		one.state.readStates[endpointSlices].mirrored = s.api == Endpoints
 		one.ctx, one.cancel = context.WithCancel(ns.ctx)
 		ns.services[key.name] = one
 		for k := range kinds {

@@ -83,7 +83,7 @@ func TestAPortNeedsNeitherANameNorAProtocol(t *testing.T) {
 // nothing in it. It is no error of any kind.
 func TestPlaceholdersSayThatThereAreNoPods(t *testing.T) {
 	for _, placeholder := range []string{`{"endpoints":null,"ports":null}`, `{"endpoints":[],"ports":[]}`, `{}`} {
-		for name, f := range map[string]facts{
+		for name, f := range map[string]serviceState{
 			"with the Service":    slicesOf(t, placeholder, `{"addressType":"IPv6"}`).withService(),
 			"without the Service": slicesOf(t, placeholder, `{"addressType":"IPv6"}`),
 		} {

@@ -22,18 +22,18 @@ const theNodes = "the Nodes for the node port"
 func (o *outside) view() view {
 	s := o.state
 	s.mu.Lock()
-	v := view{changed: s.changed, facts: s.facts, version: s.version}
-	pods, service := s.readings[endpointSlices], s.readings[theService]
+	v := view{changed: s.changed, known: s.known, version: s.version}
+	pods, service := s.readStates[endpointSlices], s.readStates[theService]
 	var serving map[string]bool // nil unless the policy is Local
-	if s.facts.service != nil && s.facts.service.Spec.ExternalTrafficPolicy == kubeapi.PolicyLocal {
-		serving = s.facts.servingNodes()
+	if s.known.service != nil && s.known.service.Spec.ExternalTrafficPolicy == kubeapi.PolicyLocal {
+		serving = s.known.servingNodes()
 	}
 	s.mu.Unlock()
 
-	v.facts.slices, v.facts.serviceRead, v.complete = nil, service.listed, service.listed
+	v.known.slices, v.known.serviceRead, v.complete = nil, service.listed, service.listed
 	what, err := "the Service itself", service.err
 	switch {
-	case v.facts.service == nil:
+	case v.known.service == nil:
 	case o.nodes == nil:
 		o.loadBalancer(&v)
 	default:
@@ -59,7 +59,7 @@ func (o *outside) view() view {
 // put puts what was found in the place of the pods.
 func (o *outside) put(v *view, found []kubeapi.Endpoint) {
 	slice := &kubeapi.EndpointSlice{AddressType: kubeapi.AddressTypeIPv4} // of IPv6 as well
-	service := &v.facts.service.Spec
+	service := &v.known.service.Spec
 	for i := range service.Ports {
 		p := &service.Ports[i]
 		port := kubeapi.EndpointPort{Name: &p.Name, Port: &p.Port, AppProtocol: p.AppProtocol}
@@ -73,7 +73,7 @@ func (o *outside) put(v *view, found []kubeapi.Endpoint) {
 			slice.Ports, slice.Endpoints = append(slice.Ports, port), found
 		}
 	}
-	v.facts.slices = map[string]*kubeapi.EndpointSlice{"": slice}
+	v.known.slices = map[string]*kubeapi.EndpointSlice{"": slice}
 	if len(slice.Endpoints) == 0 {
 		lacks := "load balancer with an address yet"
 		if o.nodes != nil {
@@ -89,7 +89,7 @@ func (o *outside) put(v *view, found []kubeapi.Endpoint) {
 func (o *outside) loadBalancer(v *view) {
 	var found []kubeapi.Endpoint
 	name := ""
-	for _, in := range v.facts.service.Status.LoadBalancer.Ingress {
+	for _, in := range v.known.service.Status.LoadBalancer.Ingress {
 		if in.IP != "" {
 			found = append(found, kubeapi.Endpoint{Addresses: []string{in.IP}})
 		} else {
@@ -98,7 +98,7 @@ func (o *outside) loadBalancer(v *view) {
 	}
 	o.put(v, found)
 	if len(found) == 0 && name != "" {
-		alias := newExternalNameError(v.facts.service, o.target.Port)
+		alias := newExternalNameError(v.known.service, o.target.Port)
 		alias.Name, alias.balancer = name, true
 		v.none = fmt.Errorf("%s: %w", o.target, alias)
 	}

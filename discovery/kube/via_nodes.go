@@ -24,12 +24,12 @@ rules:
 var theCluster = serviceKey{"", "nodes"}
 
 // A nodeHandler puts into a state what is read of the Nodes.
-type nodeHandler struct{ *teller }
+type nodeHandler struct{ *feedWriter }
 
-func (s *state) ofNodes(f *feed) *nodeHandler { return &nodeHandler{&teller{state: s, feed: f}} }
+func (s *state) ofNodes(f *feed) *nodeHandler { return &nodeHandler{&feedWriter{state: s, feed: f}} }
 
 func (h *nodeHandler) Replace(all []*kubeapi.Node) {
-	h.change(func(r *reading) {
+	h.change(func(r *readState) {
 		h.nodes = make(map[string]*kubeapi.Node, len(all))
 		for _, node := range all {
 			node.ResourceVersion = ""
@@ -43,7 +43,7 @@ func (h *nodeHandler) Replace(all []*kubeapi.Node) {
 // Apply counts no change of what does not matter here, such as what each kubelet
 // writes into its Node every few minutes.
 func (h *nodeHandler) Apply(kind string, node *kubeapi.Node) {
-	h.change(func(*reading) {
+	h.change(func(*readState) {
 		old := h.nodes[node.Name]
 		if kind == kubeapi.Deleted {
 			delete(h.nodes, node.Name)
@@ -70,7 +70,7 @@ func (h *nodeHandler) Apply(kind string, node *kubeapi.Node) {
 //
 // If any node has an address for the outside, the others cannot be reached from
 // there.
-func (s *state) nodePorts(v *view, serving map[string]bool) (found []kubeapi.Endpoint, nodes reading) {
+func (s *state) nodePorts(v *view, serving map[string]bool) (found []kubeapi.Endpoint, nodes readState) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v.also = s.changed
@@ -110,13 +110,13 @@ func (s *state) nodePorts(v *view, serving map[string]bool) (found []kubeapi.End
 			})
 		}
 	}
-	return found, s.readings[endpointSlices]
+	return found, s.readStates[endpointSlices]
 }
 
 // servingNodes returns the nodes that externalTrafficPolicy Local allows: those
 // with a pod that is ready, or else with one that still serves while it terminates
 // (KEP-1669).
-func (f *facts) servingNodes() map[string]bool {
+func (f *serviceState) servingNodes() map[string]bool {
 	serving := make(map[string]bool)
 	for _, slice := range f.currentSlices() {
 		for i := range slice.Endpoints {

@@ -35,7 +35,7 @@ func (w *wide) Failed(err error) {
 		slog.Warn("sidestep: a watch for each Service, as one for all is not possible", "namespace", w.name, "error", err)
 	}
 	for _, one := range w.services {
-		switch one.state.readings[w.kind].feed {
+		switch one.state.readStates[w.kind].feed {
 		case nil:
 			w.readAlone(one, w.kind)
 		case w.feed:
@@ -58,7 +58,7 @@ func (w *wide) Healthy() {
 }
 
 func (w *wide) tell(one *service, err error) {
-	t := teller{state: one.state, kind: w.kind, feed: w.feed}
+	t := feedWriter{state: one.state, kind: w.kind, feed: w.feed}
 	t.Failed(err)
 }
 
@@ -91,7 +91,7 @@ func (w *wideSlices) Replace(objects []*kubeapi.EndpointSlice) {
 		}
 	}
 	w.takeOver(
-		func(s *state) bool { return s.facts.slicesDiffer(found[s.name]) },
+		func(s *state) bool { return s.known.slicesDiffer(found[s.name]) },
 		func(s *state) { s.ofSlices(w.feed).Replace(found[s.name]) },
 	)
 }
@@ -130,7 +130,7 @@ func (w wideServices) Replace(objects []*kubeapi.Service) {
 		found[service.Name] = append(found[service.Name], service)
 	}
 	w.takeOver(
-		func(s *state) bool { return s.facts.serviceDiffers(found[s.name]) },
+		func(s *state) bool { return s.known.serviceDiffers(found[s.name]) },
 		func(s *state) { s.ofService(w.feed).Replace(found[s.name]) },
 	)
 }

@@ -28,7 +28,7 @@ type sink interface {
 	gather()
 	replace()
 	// apply takes the change of one object and returns what it says of itself.
-	apply(kind string, object json.RawMessage) (*ObjectMeta, error)
+	apply(kind string, object json.RawMessage) (identity, error)
 	// hold holds back what is applied from now on, until release hands it on as
 	// the changes it is, and says Healthy. release does nothing where nothing is
 	// held, and may be called from any goroutine.
@@ -51,6 +51,9 @@ type typed[T Object] struct {
 	held    []change[T]
 }
 
+// An identity is what ListWatch has to know of an object.
+type identity struct{ name, version string }
+
 // A change is what Handler.Apply is given.
 type change[T Object] struct {
 	kind   string
@@ -70,27 +73,27 @@ func (t *typed[T]) replace() {
 	t.Replace(objects)
 }
 
-func (t *typed[T]) apply(kind string, encoded json.RawMessage) (*ObjectMeta, error) {
+func (t *typed[T]) apply(kind string, encoded json.RawMessage) (identity, error) {
 	var object T
 	if string(encoded) == "null" {
-		return nil, errNameless
+		return identity{}, errNameless
 	}
 	if err := json.Unmarshal(encoded, &object); err != nil {
-		return nil, err
+		return identity{}, err
 	}
 	compact(object)
-	meta := object.meta()
+	meta := identity{object.meta().Name, object.meta().ResourceVersion} // afterwards it is the Handler's
 	switch {
-	case meta.Name == "":
-		return nil, errNameless
+	case meta.name == "":
+		return identity{}, errNameless
 	case t.gathered == nil:
 		t.applyOrHold(change[T]{kind, object})
 	case kind == Deleted:
-		delete(t.gathered, meta.Name)
+		delete(t.gathered, meta.name)
 	case t.max > 0 && len(t.gathered) >= t.max:
-		return nil, ErrTooMany
+		return identity{}, ErrTooMany
 	default:
-		t.gathered[meta.Name] = object
+		t.gathered[meta.name] = object
 	}
 	return meta, nil
 }

@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"strconv"
-	"sync"
 	"time"
 )
 
@@ -39,86 +37,6 @@ type reader struct {
 
 // maxList bounds what a list may hold: ten thousand endpoints make 4 MB.
 const maxList = 256 << 20
-
-// progress is how far a ListWatch has come.
-type progress struct {
-	// version is where to watch on from, an opaque string. Empty means that a
-	// list is due, streaming or plain.
-	version string
-	// plain asks for a plain list, as the streaming one has just failed.
-	plain bool
-	// stale allows the list to come from the server's cache, whatever its age.
-	// After an expired version it must not, or it might expire again.
-	stale bool
-	// failed is set while the handler knows of a failure.
-	failed bool
-	// moved is set by the first event after a list.
-	moved bool
-	// broken counts the watches in a row that broke off without any event.
-	broken int
-
-	mu sync.Mutex // held while version changes in a watch
-	// known are the versions of the objects, by name, to see whether another list
-	// is the same. Guarded by mu.
-	known map[string]string
-}
-
-// listed notes a complete list.
-func (p *progress) listed(version string, known map[string]string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.version, p.failed, p.moved, p.broken, p.known = version, false, false, 0, known
-}
-
-// fail tells the handler of a failure.
-func (p *progress) fail(h sink, err error) {
-	p.failed = true
-	h.Failed(err)
-}
-
-// missedIn is how long a watch that goes on after a failure has to bring the
-// changes that were missed. The server sends them at once, and nothing tells
-// which is the last.
-const missedIn = 500 * time.Millisecond
-
-// recover tells the handler that news is coming. After a failure it tells it
-// together with the changes that were missed: what the handler knows is out of
-// date, and others may know better meanwhile. The caller calls what it returns
-// when the watch ends.
-func (p *progress) recover(h sink) (end func()) {
-	if !p.failed {
-		h.Healthy()
-		return func() {}
-	}
-	p.failed = false
-	h.hold()
-	timer := time.AfterFunc(missedIn, h.release)
-	return func() {
-		timer.Stop()
-		h.release()
-	}
-}
-
-// changed notes the change of an object.
-func (p *progress) changed(kind string, meta *ObjectMeta) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case kind == Deleted:
-		delete(p.known, meta.Name)
-	case p.known == nil:
-		p.known = map[string]string{meta.Name: meta.ResourceVersion}
-	default:
-		p.known[meta.Name] = meta.ResourceVersion
-	}
-}
-
-// at notes how far a watch has come.
-func (p *progress) at(version string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.version = version
-}
 
 // Run lists and watches until ctx ends. The list is a streaming one, the
 // beginning of the watch, where the server has those.
@@ -211,7 +129,7 @@ func (r *reader) list(ctx context.Context, timing Timing, p *progress, h sink) e
 		if err != nil {
 			return fmt.Errorf("list: %w", err)
 		}
-		known[meta.Name] = meta.ResourceVersion
+		known[meta.name] = meta.version
 	}
 	p.listed(answer.Metadata.ResourceVersion, known)
 	h.replace()
@@ -294,7 +212,7 @@ func consume(events *stream, p *progress, h sink) (seen bool, err error) {
 		if err != nil {
 			return seen, err
 		}
-		if at.object != nil {
+		if at.object.name != "" {
 			p.changed(e.Type, at.object)
 		}
 		if at.version != "" {
@@ -306,9 +224,9 @@ func consume(events *stream, p *progress, h sink) (seen bool, err error) {
 
 // A position is where an event has brought a watch to.
 type position struct {
-	version string      // empty if the event does not tell
-	listed  bool        // the initial events of a streaming list are complete
-	object  *ObjectMeta // what has changed; nil if nothing has
+	version string   // empty if the event does not tell
+	listed  bool     // the initial events of a streaming list are complete
+	object  identity // what has changed; nameless if nothing has
 }
 
 // apply hands on one event.
@@ -322,7 +240,7 @@ func apply(e event, h sink) (position, error) {
 		if err != nil {
 			return position{}, fmt.Errorf("%w: %s event: %w", errBroken, e.Type, err)
 		}
-		return position{version: object.ResourceVersion, object: object}, nil
+		return position{version: object.version, object: object}, nil
 	case bookmark:
 		var b bookmarkObject
 		if err := json.Unmarshal(e.Object, &b); err != nil {
@@ -348,40 +266,4 @@ func (r *reader) selectors() url.Values {
 		query.Set("fieldSelector", r.FieldSelector)
 	}
 	return query
-}
-
-// ErrTooMany says that there are more objects than ListWatch.MaxObjects.
-var ErrTooMany = errors.New("too many objects")
-
-// The ways in which a watch can end other than by the server's answer.
-var (
-	errNoAnswer   = error(timeoutError{})
-	errIdle       = errors.New("the connection of the watch is dead")
-	errSetBack    = errors.New("the API server is at an earlier version than it was")
-	errBehind     = errors.New("the watch does not bring what the API server has")
-	errBroken     = errors.New("the watch broke off")
-	errShortWatch = errors.New("the API server ended the watch at once")
-)
-
-// A timeoutError says that there was no answer.
-type timeoutError struct{}
-
-func (timeoutError) Error() string { return "the API server did not answer in time" }
-
-// Timeout is what net.Error has.
-func (timeoutError) Timeout() bool { return true }
-
-// explain puts the reason for which ctx was cancelled in place of the error
-// that came of it.
-func explain(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); cause != nil {
-		return cause
-	}
-	return err
-}
-
-// gone reports whether the server has forgotten the version to watch from.
-func gone(err error) bool {
-	var s *StatusError
-	return errors.As(err, &s) && (s.Code == http.StatusGone || s.Reason == "Expired" || s.Reason == "Gone")
 }

@@ -84,11 +84,11 @@ func gather(ctx context.Context, cancel context.CancelCauseFunc, timing Timing, 
 			return err
 		}
 		switch {
-		case at.object == nil:
+		case at.object.name == "":
 		case e.Type == Deleted:
-			delete(known, at.object.Name)
+			delete(known, at.object.name)
 		default:
-			known[at.object.Name] = at.object.ResourceVersion
+			known[at.object.name] = at.object.version
 		}
 		if at.listed {
 			if at.version == "" {
