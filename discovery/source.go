@@ -6,7 +6,7 @@ import "context"
 // find out whether two users can share one watch, so a Source is best a pointer.
 type Source interface {
 	// Watch reports on target until ctx ends, and returns only after its last
-	// call of r. It tries for ever: whatever goes wrong is reported and tried
+	// call of r. It tries forever: whatever goes wrong is reported and tried
 	// again, with backoff. Where nothing can change any more it may return
 	// early.
 	Watch(ctx context.Context, target Target, r Receiver)

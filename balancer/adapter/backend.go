@@ -162,7 +162,7 @@ func (b *Backend) load() float32 {
 // opened is the part of load that has an answer.
 func (b *Backend) opened() float32 {
 	n := b.open.count()
-	if n == 0 { // as a rule, and then nothing outside of the cache line is to be looked at
+	if n == 0 { // usually, and then nothing outside of the cache line is to be looked at
 		return 0
 	}
 	return float32(n) * b.balancer.answered

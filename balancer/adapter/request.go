@@ -28,7 +28,7 @@ type Request struct {
 }
 
 // Now returns the time in nanoseconds since some moment, if the policy keeps
-// time, and else zero as a rule.
+// time, and otherwise usually zero.
 func (r *Request) Now() int64 { return r.now }
 
 // Random returns 64 random bits.

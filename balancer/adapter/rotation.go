@@ -8,7 +8,7 @@ import (
 
 // A rotation is the set that picks are made from. It never changes.
 type rotation struct {
-	levels []level // by priority; one as a rule, none if there is nothing to pick from
+	levels []level // by priority; usually one, none if there is nothing to pick from
 	ignore uint32  // flags that do not count, because no backend is without them
 	timed  bool    // requests are timed: the policy wants it, or a backend is judged by its latencies
 	err    error   // why there are no levels
@@ -60,7 +60,7 @@ func (b *Balancer) rotationOf(all []*Backend, leveled bool) *rotation {
 	switch {
 	case len(all) == 0:
 		return &rotation{err: balancer.ErrEmpty}
-	case b.out.Load() == 0: // as a rule, and to look at each of many costs
+	case b.out.Load() == 0: // usually, and to look at each of many costs
 		return &rotation{levels: levels(all, all)}
 	}
 	// When none is fit, those are used that can be reached, or else all (fail

@@ -73,7 +73,7 @@ func (b *Balancer) compareLocked(endpoints []discovery.Endpoint) (_ *difference,
 	d := &difference{listed: append(make([]*Backend, 0, len(endpoints)), b.listed[:i]...)}
 	for j := i; j < len(endpoints); j++ {
 		e := &endpoints[j]
-		if i < len(old) && old[i].Equal(e) { // as a rule
+		if i < len(old) && old[i].Equal(e) { // usually
 			d.listed = append(d.listed, b.listed[i])
 			i++
 			continue

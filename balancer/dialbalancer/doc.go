@@ -1,6 +1,6 @@
 // Package dialbalancer is a DialContext that spreads connections over the pods of
 // a Kubernetes Service, for clients that speak neither gRPC nor HTTP: Redis,
-// PostgreSQL, NATS, a protocol of one's own.
+// PostgreSQL, NATS, a protocol of your own.
 //
 //	dialer, err := dialbalancer.New("k8s:///redis.shop:redis", dialbalancer.Config{})
 //	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/sidestep-lb/sidestep/health"
 )
 
-// A connection is what the pool keeps for one backend: as a rule one SubConn. A
+// A connection is what the pool keeps for one backend: usually one SubConn. A
 // backend with addresses of both families, or several, gets a SubConn for each
 // while it is not known which of them leads to it (RFC 8305, gRFC A61), and one
 // with more requests than fit on a connection gets further ones, see scale.go.
@@ -28,7 +28,7 @@ type connection struct {
 	// Guarded by the pool's mu.
 	state connectivity.State // Connecting, Ready, TransientFailure or Shutdown
 	subs  []*subConn
-	first subConn     // of subs, as a rule the only one
+	first subConn     // of subs, usually the only one
 	next  *time.Timer // tries the next address
 	err   error       // the latest one
 

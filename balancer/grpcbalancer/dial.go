@@ -39,7 +39,7 @@ func DialOptions(config balancer.Config) []grpc.DialOption {
 //     own values, up to 120 s and 20 s, are those of the open internet.
 //   - WithContextDialer: TCP probes find out within 16 s that the node of a pod
 //     is dead, which otherwise takes a quarter of an hour or, on an idle
-//     connection, for ever. gRPC's keepalive would do the same, but a server
+//     connection, forever. gRPC's keepalive would do the same, but a server
 //     that does not expect its pings closes the connection, and by default none
 //     expects them more often than every 5 minutes.
 //   - WithChainUnaryInterceptor and WithChainStreamInterceptor: they let attempts

@@ -83,7 +83,7 @@ func (p *pool) startDials() {
 	}
 }
 
-// hasten sees to it that those who wait do not do so for ever.
+// hasten makes sure that nobody waits forever.
 func (d *dials) hasten() {
 	switch {
 	case len(d.waiting) == 0:

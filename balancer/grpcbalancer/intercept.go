@@ -24,7 +24,7 @@ func (ch *channel) unary(ctx context.Context, method string, req, reply any, cc 
 		timer = nil
 	}
 	var err error
-	if timer == nil && ch.retry.TryTimeout == 0 && !hasOnFinish(opts) { // as a rule, and then there is nothing to be prepared
+	if timer == nil && ch.retry.TryTimeout == 0 && !hasOnFinish(opts) { // usually, and then nothing needs preparing
 		err = invoke(c, method, req, reply, cc, opts...)
 		c.release(err)
 		if err != nil {

@@ -21,7 +21,7 @@ import (
 // answers hands the first message of a stream to its attempt.
 type answers struct {
 	mu      sync.Mutex
-	first   attempt  // as a rule the only one
+	first   attempt  // usually the only one
 	current *attempt // the latest one; guarded by mu
 }
 

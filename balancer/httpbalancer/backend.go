@@ -26,7 +26,7 @@ type backendConn struct {
 	member atomic.Pointer[membership] // the latest; never nil
 
 	users   gate                 // exchanges in flight
-	main    atomic.Pointer[lane] // the first of lanes, as a rule the only one
+	main    atomic.Pointer[lane] // the first of lanes, usually the only one
 	leaving atomic.Bool          // Drain has been called, and the endpoint has not returned
 	refuses atomic.Bool          // the latest attempt to connect failed
 

@@ -114,7 +114,7 @@ type Config struct {
 	// default is [ServiceTarget] but for the names of the Selection.HostsFile and of other
 	// domains than the cluster's (that of the Source, see kube.Config.Domain), and
 	// to ask the source or DNS about names of one or two labels, since example.com
-	// might be a Service as well. With a Source of one's own that means one watch for
+	// might be a Service as well. With a Source of your own that means one watch for
 	// each such name, so a program that fetches from arbitrary hosts had better set
 	// Target. A Target is asked in place of all that.
 	Target func(u *url.URL) (discovery.Target, bool)

@@ -77,7 +77,7 @@ func (c *conn) takes(n int64, wait bool) bool {
 // well, or a burst would queue on one connection though there may be others.
 //
 // To reserve the room in net/http is worse: if the server comes to allow for less
-// than was reserved, all wait for ever.
+// than was reserved, all wait forever.
 func (c *conn) hasRoom(n int64, wait bool) bool {
 	known := int64(c.client.InFlight()) // before the other: what begins in between counts twice, and not never
 	available := int64(c.client.Available())

@@ -125,7 +125,7 @@ func (l *lane) connect(ctx context.Context) (*conn, error) {
 	}
 	client, err := w.over.NewClientConn(context.WithValue(ctx, wireInContext{}, w), "http", "pod:80")
 	if err != nil {
-		w.Close() // net/http has, as a rule
+		w.Close() // net/http has, usually
 		return nil, err
 	}
 	c := newConn(client, l, w)

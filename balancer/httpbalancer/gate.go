@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 )
 
-// A gate counts those who are inside. It can be shut for ever, but only while
+// A gate counts those who are inside. It can be shut forever, but only while
 // nobody is.
 type gate struct{ inside atomic.Int64 }
 

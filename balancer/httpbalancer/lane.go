@@ -20,7 +20,7 @@ import (
 // It does what the pool of http.Transport does. An http.Transport for each backend
 // was tried before. It has no room for what a balancer needs: to know whether a
 // request was sent, to send it elsewhere rather than to the same backend again
-// (HTTP/2 goes on for a minute when streams are refused, and for ever with a
+// (HTTP/2 goes on for a minute when streams are refused, and forever with a
 // server that sends GOAWAY), limits that count a backend's connections and not
 // those of a name in a URL, ages, and connections made in advance. And it costs
 // more: with a httptrace.ClientTrace to learn which connection a request takes, a

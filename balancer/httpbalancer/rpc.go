@@ -70,7 +70,7 @@ type endScanner struct {
 	left   uint32               // of the payload
 	isEnd  bool                 // it is that of the last frame
 	frame  []byte               // as much of that as has come
-	buffer [64]byte             // of frame, as a rule enough
+	buffer [64]byte             // of frame, usually enough
 }
 
 func newEndScanner(protocol rpcProtocol, h http.Header) *endScanner {

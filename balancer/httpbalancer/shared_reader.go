@@ -10,7 +10,7 @@ import (
 //
 // net/http waits for the Read that it has called, also when the server has refused the
 // stream. If it called the Read of an io.Pipe whose writer waits for the response, it
-// would wait for ever; and closing the pipe would lose the request. So the source is
+// would wait forever; and closing the pipe would lose the request. So the source is
 // read by a goroutine, for one Read at a time, into a buffer of the sharedReader. The
 // attempt waits for that until it ends. What comes later is for the next attempt, whose
 // turn it is then.

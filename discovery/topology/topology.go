@@ -82,7 +82,7 @@ func Select(s *discovery.Snapshot, at Locality) [][]discovery.Endpoint {
 	switch n {
 	case 0:
 		return nil
-	case len(s.Endpoints): // as a rule, and both are as immutable
+	case len(s.Endpoints): // usually, and both are as immutable
 		return [][]discovery.Endpoint{s.Endpoints}
 	}
 	usable := make([]discovery.Endpoint, 0, n)

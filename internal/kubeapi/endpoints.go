@@ -19,7 +19,7 @@ type Subset struct {
 	Ports             []EndpointPort  `json:"ports"`
 }
 
-// A SubsetAddress is an endpoint, as a rule a pod.
+// A SubsetAddress is an endpoint, usually a pod.
 type SubsetAddress struct {
 	IP        string           `json:"ip"`
 	NodeName  string           `json:"nodeName"`

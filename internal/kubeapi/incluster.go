@@ -14,7 +14,7 @@ const ServiceAccountDir = "/var/run/secrets/kubernetes.io/serviceaccount"
 var ErrNotInCluster = errors.New("not in a cluster: KUBERNETES_SERVICE_HOST is not set")
 
 // InCluster returns the Config of a pod: the address that the kubelet puts in
-// the environment, and the token and certificates in dir, as a rule
+// the environment, and the token and certificates in dir, usually
 // ServiceAccountDir. It looks at no file.
 func InCluster(dir string) (Config, error) {
 	host, port := os.Getenv("KUBERNETES_SERVICE_HOST"), os.Getenv("KUBERNETES_SERVICE_PORT")

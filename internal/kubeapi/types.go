@@ -77,7 +77,7 @@ type EndpointSlice struct {
 	Subsets []Subset `json:"subsets,omitempty"` // see EndpointsPath
 }
 
-// An Endpoint is one backend, as a rule a pod.
+// An Endpoint is one backend, usually a pod.
 type Endpoint struct {
 	Addresses  []string         `json:"addresses"`
 	Conditions Conditions       `json:"conditions"`
