@@ -31,7 +31,7 @@ func (p *pool) request(req *http.Request) (r adapter.Request) {
 
 // setCookie gives a request without a key a new one, and has the caller bring it
 // again.
-func (j *journey) setCookie() {
+func (j *call) setCookie() {
 	config := &j.pool.transport.config
 	if config.SetCookie == nil || j.request.HasKey {
 		return

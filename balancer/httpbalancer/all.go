@@ -151,7 +151,7 @@ func (p *pool) askOne(req *http.Request, e *discovery.Endpoint, c *backendConn) 
 	}
 	if c == nil {
 		c = newBackendConn(p, e, nil)
-		defer c.Drain() // when the exchange has ended
+		defer c.Drain() // when the attempt has ended
 	}
 	if a.Response, a.Err = c.ask(req); a.Err != nil { //nolint:bodyclose // the loop over the answers does
 		a.Err = &requestError{target: p.target, backend: e, err: a.Err, attempts: 1}

@@ -15,9 +15,9 @@ const closeGrace = 50 * time.Millisecond
 
 // An attemptBody is the body in the hands of one attempt.
 type attemptBody struct {
-	length int64     // what the request announces, or -1; read-only
-	keep   int       // how much of what was read to keep; read-only
-	sentBy *exchange // when it has sent something, what was read need not be kept; nil: always keep; set before there are readers, as are the next two
+	length int64    // what the request announces, or -1; read-only
+	keep   int      // how much of what was read to keep; read-only
+	sentBy *attempt // when it has sent something, what was read need not be kept; nil: always keep; set before there are readers, as are the next two
 
 	callerGone, cancel <-chan struct{} // closed when the caller has given up
 

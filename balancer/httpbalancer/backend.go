@@ -25,19 +25,19 @@ type backendConn struct {
 	first  membership
 	member atomic.Pointer[membership] // the latest; never nil
 
-	users   gate                 // exchanges in flight
-	main    atomic.Pointer[lane] // the first of lanes, usually the only one
-	leaving atomic.Bool          // Drain has been called, and the endpoint has not returned
-	refuses atomic.Bool          // the latest attempt to connect failed
+	users   gate                     // attempts in flight
+	main    atomic.Pointer[connPool] // the first of connPools, usually the only one
+	leaving atomic.Bool              // Drain has been called, and the endpoint has not returned
+	refuses atomic.Bool              // the latest attempt to connect failed
 
-	mu       sync.Mutex
-	closed   bool               // guarded by mu
-	other    bool               // the endpoint's other address is the one that answers; guarded by mu
-	lanes    []*lane            // guarded by mu
-	conns    int                // that are open or being made; guarded by mu
-	open     map[*wire]struct{} // guarded by mu
-	expiry   *time.Timer        // closes idle connections; nil if there are none; guarded by mu
-	deadline *time.Timer        // of draining; nil if there is none; guarded by mu
+	mu        sync.Mutex
+	closed    bool                       // guarded by mu
+	other     bool                       // the endpoint's other address is the one that answers; guarded by mu
+	connPools []*connPool                // guarded by mu
+	conns     int                        // that are open or being made; guarded by mu
+	open      map[*countingConn]struct{} // guarded by mu
+	expiry    *time.Timer                // closes idle connections; nil if there are none; guarded by mu
+	deadline  *time.Timer                // of draining; nil if there is none; guarded by mu
 
 	life context.Context // ends with close; nil until somebody asks; guarded by mu
 	end  context.CancelFunc
@@ -47,7 +47,7 @@ type backendConn struct {
 // endpoint. An endpoint that leaves and returns in time has one after the other.
 type membership struct {
 	backend *adapter.Backend // nil if the balancer does not know it, see All
-	revival revival
+	redial  redial
 	prober  *prober // nil if there are no probes
 }
 
@@ -61,7 +61,7 @@ func newBackendConn(p *pool, e *discovery.Endpoint, b *adapter.Backend) *backend
 // join begins a membership.
 func (c *backendConn) join(m *membership, b *adapter.Backend) {
 	m.backend = b
-	m.revival.conn, m.revival.backend = c, b
+	m.redial.conn, m.redial.backend = c, b
 	c.member.Store(m)
 	if probe := c.pool.transport.config.Probe; probe != nil && b != nil {
 		m.prober = &prober{conn: c, backend: b, probe: probe}
@@ -69,30 +69,30 @@ func (c *backendConn) join(m *membership, b *adapter.Backend) {
 	}
 }
 
-// lane returns the connections for requests with this key.
-func (c *backendConn) lane(key laneKey) *lane {
+// connPool returns the connections for requests with this key.
+func (c *backendConn) connPool(key poolKey) *connPool {
 	if l := c.main.Load(); l != nil && l.key == key {
 		return l
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, l := range c.lanes {
+	for _, l := range c.connPools {
 		if l.key == key {
 			return l
 		}
 	}
-	l := &lane{owner: c, key: key, single: c.pool.transport.makers.mayMultiplex(key, c.endpoint)}
-	c.lanes = append(c.lanes, l)
+	l := &connPool{owner: c, key: key, single: c.pool.transport.transports.mayMultiplex(key, c.endpoint)}
+	c.connPools = append(c.connPools, l)
 	c.main.CompareAndSwap(nil, l)
 	return l
 }
 
-// maker returns what makes the connections of a lane.
-func (c *backendConn) maker(key laneKey) *http.Transport {
-	return c.pool.transport.makers.of(key, c.endpoint)
+// transportFor returns what makes the connections of a connPool.
+func (c *backendConn) transportFor(key poolKey) *http.Transport {
+	return c.pool.transport.transports.of(key, c.endpoint)
 }
 
-// leave ends an exchange.
+// leave ends an attempt.
 func (c *backendConn) leave() {
 	c.users.leave()
 	c.pool.users.leave()
@@ -123,18 +123,18 @@ func (c *backendConn) closeIf(may func() bool) {
 		c.end()
 	}
 	var unused []*conn
-	for _, l := range c.lanes {
+	for _, l := range c.connPools {
 		unused = append(unused, slices.DeleteFunc(slices.Clone(l.shared), func(c *conn) bool { return !c.users.shut() })...)
 		unused = append(unused, l.idle...)
 		l.shared, l.idle = nil, nil
-		for l.grant(grant{err: errLeft}) {
+		for l.deliver(waitResult{err: errLeft}) {
 		}
 	}
 	open := maps.Clone(c.open)
 	c.mu.Unlock()
 
 	for _, conn := range unused {
-		delete(open, conn.wire)
+		delete(open, conn.countingConn)
 		conn.close()
 	}
 	for w := range open {
@@ -196,7 +196,7 @@ func (c *backendConn) dial(ctx context.Context, dial dialFunc) (net.Conn, error)
 }
 
 // track notes a new connection, or closes it.
-func (c *backendConn) track(w *wire) error {
+func (c *backendConn) track(w *countingConn) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -205,14 +205,14 @@ func (c *backendConn) track(w *wire) error {
 		return errLeft
 	}
 	if c.open == nil {
-		c.open = make(map[*wire]struct{})
+		c.open = make(map[*countingConn]struct{})
 	}
 	c.open[w] = struct{}{}
 	return nil
 }
 
 // forget is told that a connection is being closed.
-func (c *backendConn) forget(w *wire) {
+func (c *backendConn) forget(w *countingConn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.open, w)
@@ -236,14 +236,14 @@ func (c *backendConn) remove(conn *conn) {
 	}
 	conn.gone = true
 	c.conns--
-	conn.lane.remove(conn)
+	conn.connPool.remove(conn)
 	c.dialAll() // there is room for another
 }
 
 // dialAll makes the connections that the limit allows for now. It is called with
 // mu held.
 func (c *backendConn) dialAll() {
-	for _, l := range c.lanes {
+	for _, l := range c.connPools {
 		l.dial(context.Background())
 	}
 }

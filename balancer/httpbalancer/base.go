@@ -30,9 +30,9 @@ func defaultBase() *http.Transport {
 	return &http.Transport{Proxy: http.ProxyFromEnvironment, IdleConnTimeout: 90 * time.Second, TLSHandshakeTimeout: 10 * time.Second}
 }
 
-// makers make the connections to all backends. None of the http.Transports sends a
+// transports make the connections to all backends. None of the http.Transports sends a
 // request or keeps a connection itself.
-type makers struct {
+type transports struct {
 	dial      dialFunc        // connects by TCP
 	dialTLS   dialFunc        // does so and shakes hands, as the user has it; may be nil
 	handshake time.Duration   // how long TLS may take, and then the SETTINGS of HTTP/2
@@ -42,12 +42,12 @@ type makers struct {
 	fixed     bool            // by the Config, whatever an endpoint declares
 }
 
-func newMakers(config *Config, base *http.Transport) makers {
+func newTransports(config *Config, base *http.Transport) transports {
 	template := backendTemplate(base)
 	if config.Base == nil || template.DialContext == nil {
 		template.DialContext = dialer.DialContext
 	}
-	m := makers{
+	m := transports{
 		dial: template.DialContext, dialTLS: template.DialTLSContext, fixed: config.Protocols != nil,
 		handshake: cmp.Or(template.TLSHandshakeTimeout, defaultHandshakeTimeout),
 	}
@@ -79,7 +79,7 @@ func speaking(t *http.Transport, protocols *http.Protocols) *http.Transport {
 const appProtocolH2C = "kubernetes.io/h2c"
 
 // of returns the http.Transport that says which protocols are spoken.
-func (m *makers) of(key laneKey, e *discovery.Endpoint) *http.Transport {
+func (m *transports) of(key poolKey, e *discovery.Endpoint) *http.Transport {
 	switch {
 	case key.http1:
 		return m.http1
@@ -98,7 +98,7 @@ type carrier struct {
 
 // carrierOf returns the one for a connection on which TLS, if it is spoken, has
 // agreed on a protocol.
-func (m *makers) carrierOf(t *http.Transport, state *tls.ConnectionState) carrier {
+func (m *transports) carrierOf(t *http.Transport, state *tls.ConnectionState) carrier {
 	http2 := onlyH2C(t)
 	if state != nil {
 		http2 = state.NegotiatedProtocol == "h2"
@@ -116,7 +116,7 @@ func onlyH2C(t *http.Transport) bool {
 }
 
 // mayMultiplex reports whether a connection could turn out to be HTTP/2.
-func (m *makers) mayMultiplex(key laneKey, e *discovery.Endpoint) bool {
+func (m *transports) mayMultiplex(key poolKey, e *discovery.Endpoint) bool {
 	t := m.of(key, e)
 	switch {
 	case t.Protocols == nil:

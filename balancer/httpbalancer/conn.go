@@ -11,30 +11,30 @@ import (
 // HTTP/2 as many as the server allows.
 //
 // No method of its ClientConn may be called with a backendConn's mu held: the
-// ClientConn closes its wire with locks of its own held, and the wire wants mu.
+// ClientConn closes its connection with locks of its own held, and the countingConn wants mu.
 type conn struct {
 	// Set at the start and read-only.
-	client  *http.ClientConn
-	lane    *lane
-	wire    *wire
-	http2   bool
-	streams int       // how many requests the server allows at a time, when the connection is new
-	retire  time.Time // when it gets no new requests any more; zero if never
+	client       *http.ClientConn
+	connPool     *connPool
+	countingConn *countingConn
+	http2        bool
+	streams      int       // how many requests the server allows at a time, when the connection is new
+	retire       time.Time // when it gets no new requests any more; zero if never
 
-	users gate         // exchanges that use it
-	taken atomic.Bool  // by an exchange, once
-	used  atomic.Bool  // by an exchange that has ended, once
+	users gate         // attempts that use it
+	taken atomic.Bool  // by an attempt, once
+	used  atomic.Bool  // by an attempt that has ended, once
 	rest  atomic.Int64 // since when nobody uses it, if it is HTTP/2; in nanoseconds of the pool's time
 	kept  atomic.Int64 // for how long the server leaves it open after a response, in nanoseconds, and one more; 0 if it has not said; see keepAlive
 	lost  atomic.Bool  // its end has been held against the backend
 
 	// Guarded by the backendConn's mu.
-	idle time.Time // since when it waits in lane.idle; zero if it does not come from there
+	idle time.Time // since when it waits in connPool.idle; zero if it does not come from there
 	gone bool      // it is closed
 }
 
-func newConn(client *http.ClientConn, l *lane, w *wire) *conn {
-	c := &conn{client: client, lane: l, wire: w, http2: w.over.http2}
+func newConn(client *http.ClientConn, l *connPool, w *countingConn) *conn {
+	c := &conn{client: client, connPool: l, countingConn: w, http2: w.over.http2}
 	if age := l.owner.pool.transport.limits.age(); age > 0 {
 		c.retire = time.Now().Add(age)
 	}
@@ -51,7 +51,7 @@ func (c *conn) acquire(wait bool) bool {
 	}
 	c.users.leave()
 	if n > 1 && c.http2 {
-		c.lane.notify() // who looked in the meantime has counted one too many
+		c.connPool.notify() // who looked in the meantime has counted one too many
 	}
 	return false
 }
@@ -60,12 +60,12 @@ func (c *conn) acquire(wait bool) bool {
 // users.
 func (c *conn) takes(n int64, wait bool) bool {
 	switch {
-	case c.http2 && n == 1 && c.used.Load() && c.wire.hungUp(): // in use, net/http is told by what it reads
-		c.lane.retract(c)
+	case c.http2 && n == 1 && c.used.Load() && c.countingConn.hungUp(): // in use, net/http is told by what it reads
+		c.connPool.retract(c)
 		return false
 	case c.http2:
 		return c.hasRoom(n, wait)
-	case c.old(), c.closing(), c.used.Load() && c.wire.hungUp():
+	case c.old(), c.closing(), c.used.Load() && c.countingConn.hungUp():
 		return false
 	default:
 		return c.client.Reserve() == nil
@@ -95,7 +95,7 @@ func (c *conn) useless() bool {
 	return c.users.inside.Load() == 0 && c.ended()
 }
 
-// release ends what acquire began. An HTTP/1 connection goes back to its lane if
+// release ends what acquire began. An HTTP/1 connection goes back to its connPool if
 // it can be used again.
 func (c *conn) release() {
 	if !c.used.Load() {
@@ -106,22 +106,22 @@ func (c *conn) release() {
 		return
 	}
 	c.users.leave()
-	if c.client.Available() == 0 || c.old() || c.closing() || !c.lane.put(c) {
+	if c.client.Available() == 0 || c.old() || c.closing() || !c.connPool.put(c) {
 		c.close()
 	}
 }
 
 // releaseStream is release over HTTP/2.
 func (c *conn) releaseStream() {
-	c.rest.Store(c.lane.owner.pool.now())
+	c.rest.Store(c.connPool.owner.pool.now())
 	last := c.users.inside.Add(-1) == 0
 	switch {
 	case c.old():
-		c.lane.drop(c)
-	case last && (c.lane.owner.leaving.Load() || c.useless()):
+		c.connPool.drop(c)
+	case last && (c.connPool.owner.leaving.Load() || c.useless()):
 		c.closeUnused()
 	default:
-		c.lane.notify()
+		c.connPool.notify()
 	}
 }
 
@@ -135,17 +135,17 @@ func (c *conn) closeUnused() {
 // close closes a connection that nobody uses.
 func (c *conn) close() {
 	c.client.Close()
-	c.lane.owner.lost(c)
+	c.connPool.owner.lost(c)
 }
 
 // old reports whether the connection has reached its maximum age.
 func (c *conn) old() bool { return !c.retire.IsZero() && !time.Now().Before(c.retire) }
 
 // sent returns how many bytes of requests have been written to the backend.
-func (c *conn) sent() int64 { return c.wire.written.Load() }
+func (c *conn) sent() int64 { return c.countingConn.written.Load() }
 
 // received returns how many bytes have come from the backend.
-func (c *conn) received() int64 { return c.wire.read.Load() }
+func (c *conn) received() int64 { return c.countingConn.read.Load() }
 
 // roundTrip sends a request over the connection.
 func (c *conn) roundTrip(req *http.Request) (*http.Response, error) {
@@ -156,7 +156,7 @@ func (c *conn) roundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	resp.TLS = c.wire.tls
+	resp.TLS = c.countingConn.tls
 	if !c.http2 {
 		c.keepAlive(resp.Header)
 	}
@@ -172,17 +172,17 @@ func (c *conn) tell(trace *httptrace.ClientTrace) {
 	if trace == nil || trace.GotConn == nil {
 		return
 	}
-	info := httptrace.GotConnInfo{Conn: c.wire.Conn, Reused: reused}
+	info := httptrace.GotConnInfo{Conn: c.countingConn.Conn, Reused: reused}
 	switch {
 	case !reused:
 	case c.http2:
 		if info.WasIdle = c.users.inside.Load() == 1; info.WasIdle {
-			info.IdleTime = time.Duration(c.lane.owner.pool.now() - c.rest.Load())
+			info.IdleTime = time.Duration(c.connPool.owner.pool.now() - c.rest.Load())
 		}
 	default:
-		c.lane.owner.mu.Lock()
+		c.connPool.owner.mu.Lock()
 		idle := c.idle
-		c.lane.owner.mu.Unlock()
+		c.connPool.owner.mu.Unlock()
 		if info.WasIdle = !idle.IsZero(); info.WasIdle {
 			info.IdleTime = time.Since(idle)
 		}

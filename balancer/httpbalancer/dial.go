@@ -21,7 +21,7 @@ func (e *dialError) Unwrap() error { return e.err }
 // dial makes as many connections as those who wait need and the limit allows. A
 // connection that nobody waits for any more when it is there is kept: the next
 // request needs it. It is called with mu held.
-func (l *lane) dial(ctx context.Context) {
+func (l *connPool) dial(ctx context.Context) {
 	wanted := l.wanted()
 	for l.dials < wanted && l.owner.mayConnect() {
 		l.start(ctx)
@@ -33,7 +33,7 @@ func (l *lane) dial(ctx context.Context) {
 
 // wanted returns how many connections those who wait need. It is called with mu
 // held.
-func (l *lane) wanted() int {
+func (l *connPool) wanted() int {
 	if !l.single {
 		return len(l.waiting)
 	}
@@ -42,7 +42,7 @@ func (l *lane) wanted() int {
 
 // share returns how many of those who wait one connection is for. It is called
 // with mu held.
-func (l *lane) share() int {
+func (l *connPool) share() int {
 	switch {
 	case !l.single:
 		return 1
@@ -56,7 +56,7 @@ func (l *lane) share() int {
 // start makes a connection, whether anybody waits for it or not. The context
 // is that of a request, for what tracers have put there; its end is not that of
 // the connection. It is called with mu held.
-func (l *lane) start(ctx context.Context) {
+func (l *connPool) start(ctx context.Context) {
 	l.dials++
 	l.owner.conns++
 	l.owner.pool.conns.Go(func() {
@@ -66,7 +66,7 @@ func (l *lane) start(ctx context.Context) {
 }
 
 // dialled hands on what came of a dial.
-func (l *lane) dialled(ctx context.Context, c *conn, err error) {
+func (l *connPool) dialled(ctx context.Context, c *conn, err error) {
 	l.owner.refuses.Store(err != nil)
 	l.owner.mu.Lock()
 	l.dials--
@@ -75,7 +75,7 @@ func (l *lane) dialled(ctx context.Context, c *conn, err error) {
 		l.owner.conns--
 		// Those who wait for one connection together have waited for this one.
 		for range l.share() {
-			if !l.grant(grant{err: &dialError{err}}) {
+			if !l.deliver(waitResult{err: &dialError{err}}) {
 				break
 			}
 		}
@@ -90,15 +90,15 @@ func (l *lane) dialled(ctx context.Context, c *conn, err error) {
 
 // add takes a new connection, and reports whether it did. It is called with mu
 // held.
-func (l *lane) add(c *conn) bool {
+func (l *connPool) add(c *conn) bool {
 	l.single, l.streams = c.http2, c.streams
-	c.wire.conn.Store(c)
-	if c.wire.closed {
+	c.countingConn.conn.Store(c)
+	if c.countingConn.closed {
 		// A request has to learn that, or it would have another made, which
 		// might be closed at once, too.
-		granted := l.grant(grant{conn: c})
+		result := l.deliver(waitResult{conn: c})
 		l.owner.remove(c)
-		return granted
+		return result
 	}
 	if !c.http2 {
 		return l.keep(c)
@@ -108,18 +108,18 @@ func (l *lane) add(c *conn) bool {
 	}
 	l.shared = append(slices.Clip(l.shared), c)
 	l.changes++
-	for l.grant(grant{conn: c}) {
+	for l.deliver(waitResult{conn: c}) {
 	}
 	return true
 }
 
 // connect makes a connection to the backend that is ready for requests: TLS has
 // shaken hands, and of HTTP/2 the server's SETTINGS are known.
-func (l *lane) connect(ctx context.Context) (*conn, error) {
+func (l *connPool) connect(ctx context.Context) (*conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(l.owner.lifetime(), cancel)()
-	w, err := l.wire(ctx)
+	w, err := l.countingConn(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +130,7 @@ func (l *lane) connect(ctx context.Context) (*conn, error) {
 	}
 	c := newConn(client, l, w)
 	if c.http2 {
-		if err := c.settled(ctx, l.owner.pool.transport.makers.handshake); err != nil {
+		if err := c.settled(ctx, l.owner.pool.transport.transports.handshake); err != nil {
 			client.Close()
 			return nil, err
 		}
@@ -140,8 +140,8 @@ func (l *lane) connect(ctx context.Context) (*conn, error) {
 }
 
 // wire makes the network connection, which the backendConn knows from then on.
-func (l *lane) wire(ctx context.Context) (*wire, error) {
-	m := &l.owner.pool.transport.makers
+func (l *connPool) countingConn(ctx context.Context) (*countingConn, error) {
+	m := &l.owner.pool.transport.transports
 	var conn net.Conn
 	var state *tls.ConnectionState
 	var err error
@@ -153,7 +153,7 @@ func (l *lane) wire(ctx context.Context) (*wire, error) {
 	if err != nil {
 		return nil, err
 	}
-	over := m.carrierOf(l.owner.maker(l.key), state)
+	over := m.carrierOf(l.owner.transportFor(l.key), state)
 	if over.http2 && l.key.http1 {
 		conn.Close()
 		return nil, errNegotiatedHTTP2
@@ -164,7 +164,7 @@ func (l *lane) wire(ctx context.Context) (*wire, error) {
 
 // changed is told by net/http of each request that ends on an HTTP/2 connection,
 // of more room, and of the end.
-func (l *lane) changed(*http.ClientConn) { l.notify() }
+func (l *connPool) changed(*http.ClientConn) { l.notify() }
 
 type dialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
 
@@ -172,5 +172,5 @@ type wireInContext struct{}
 
 // wireFrom is the dial function of all http.Transports: the connection is there.
 func wireFrom(ctx context.Context, _, _ string) (net.Conn, error) {
-	return ctx.Value(wireInContext{}).(*wire), nil
+	return ctx.Value(wireInContext{}).(*countingConn), nil
 }

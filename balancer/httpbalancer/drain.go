@@ -20,11 +20,11 @@ var ErrDrainTimeout = errors.New("cut off by the DrainTimeout")
 var errCut = fmt.Errorf("%w: %w", ErrDrainTimeout, net.ErrClosed)
 
 // Drain implements adapter.Conn. Idle connections close at once, the others when
-// their last exchange has ended. Whether the DrainTimeout applies is for departures
+// their last attempt has ended. Whether the DrainTimeout applies is for departures
 // to say. It may be called again after the endpoint has returned.
 func (c *backendConn) Drain() {
 	m := c.member.Load()
-	m.revival.stop()
+	m.redial.stop()
 	if m.prober != nil {
 		m.prober.stop()
 	}

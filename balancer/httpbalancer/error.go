@@ -35,7 +35,7 @@ func (p *pool) named(err error) error {
 }
 
 // counted adds to the error of a request how many attempts there were.
-func (j *journey) counted(resp *http.Response, err error) (*http.Response, error) {
+func (j *call) counted(resp *http.Response, err error) (*http.Response, error) {
 	if e, ok := err.(*requestError); ok { //nolint:errorlint // what attempts return is not wrapped
 		j.mu.Lock()
 		e.attempts = j.made

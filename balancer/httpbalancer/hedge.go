@@ -11,7 +11,7 @@ import (
 	"github.com/sidestep-lb/sidestep/health"
 )
 
-// errBeaten is why a leg is given up when the other one has its answer.
+// errBeaten is why an attempt is given up when the other one has its answer.
 var errBeaten = errors.New("httpbalancer: another backend has answered")
 
 // Hedge says when an idempotent request is sent to a second backend while the
@@ -35,24 +35,24 @@ func (h *Hedge) validate() error {
 	return nil
 }
 
-// A leg is one of the two ways that a hedged request takes.
-type leg struct {
+// A hedgedAttempt is one of the two attempts of a hedged request.
+type hedgedAttempt struct {
 	resp   *http.Response
 	err    error
 	cancel context.CancelCauseFunc
 }
 
 // hedged sends the request, and sends it again if it takes long.
-func (j *journey) hedged() (*http.Response, error) {
+func (j *call) hedged() (*http.Response, error) {
 	body := newRequestBody(j.req)
 	if !j.pool.hold() {
 		body.discard()
 		return nil, &requestError{err: errClosed}
 	}
-	legs := make(chan *leg, 2)
+	ended := make(chan *hedgedAttempt, 2)
 	began := time.Now()
-	first := j.setOut(legs, body, "")
-	second, l := j.hedge(legs)
+	first := j.setOut(ended, body, "")
+	second, l := j.hedge(ended)
 	j.pool.hedge.Observe(time.Since(began))
 	if second == nil {
 		j.pool.conns.Done()
@@ -66,12 +66,12 @@ func (j *journey) hedged() (*http.Response, error) {
 		other.cancel(errBeaten)
 		go func() {
 			defer j.pool.conns.Done()
-			(<-legs).discard()
+			(<-ended).discard()
 		}()
 		return l.take()
 	}
 	defer j.pool.conns.Done()
-	if o := <-legs; o.err == nil { // which may have done better
+	if o := <-ended; o.err == nil { // which may have done better
 		l.discard()
 		return o.take()
 	}
@@ -79,25 +79,25 @@ func (j *journey) hedged() (*http.Response, error) {
 	return l.take()
 }
 
-// hedge returns the leg that is done first, and the second one if there is one.
-func (j *journey) hedge(legs chan *leg) (second, done *leg) {
+// hedge returns the attempt that is done first, and the second one if there is one.
+func (j *call) hedge(ended chan *hedgedAttempt) (second, done *hedgedAttempt) {
 	delay, ok := j.pool.hedge.Delay(j.pool.now())
 	if !ok {
-		return nil, <-legs
+		return nil, <-ended
 	}
 	timer := time.NewTimer(delay)
 	defer timer.Stop()
 	select {
-	case l := <-legs:
+	case l := <-ended:
 		return nil, l
 	case <-timer.C:
 	}
-	second = j.hedgeNow(legs)
-	return second, <-legs
+	second = j.hedgeNow(ended)
+	return second, <-ended
 }
 
 // hedgeNow sends the request a second time if it may.
-func (j *journey) hedgeNow(legs chan<- *leg) *leg {
+func (j *call) hedgeNow(ended chan<- *hedgedAttempt) *hedgedAttempt {
 	if !j.more() || gaveUp(j.req) || !j.pool.budget.Withdraw(j.pool.now()) {
 		return nil
 	}
@@ -108,47 +108,47 @@ func (j *journey) hedgeNow(legs chan<- *leg) *leg {
 			return nil
 		}
 	}
-	return j.setOut(legs, newRequestBody(&again), balancer.Hedged)
+	return j.setOut(ended, newRequestBody(&again), balancer.Hedged)
 }
 
-// setOut begins a leg, which comes out of legs in the end.
-func (j *journey) setOut(legs chan<- *leg, body *requestBody, why balancer.Reason) *leg {
+// setOut begins an attempt, which comes out of attempts in the end.
+func (j *call) setOut(ended chan<- *hedgedAttempt, body *requestBody, why balancer.Reason) *hedgedAttempt {
 	ctx, cancel := context.WithCancelCause(j.req.Context())
-	l := &leg{cancel: cancel}
+	l := &hedgedAttempt{cancel: cancel}
 	go func() {
-		l.resp, l.err = j.travel(j.req.WithContext(ctx), body, why) //nolint:bodyclose // who takes the leg does
-		legs <- l
+		l.resp, l.err = j.travel(j.req.WithContext(ctx), body, why) //nolint:bodyclose // who takes the attempt does
+		ended <- l
 	}()
 	return l
 }
 
-func (l *leg) failed(config *Config) bool {
+func (l *hedgedAttempt) failed(config *Config) bool {
 	return l.err != nil || resultOf(config, l.resp).Outcome == health.Failure
 }
 
-// take returns what came of the leg. Its context lasts as long as the response's
+// take returns what came of the attempt. Its context lasts as long as the response's
 // body.
-func (l *leg) take() (*http.Response, error) {
+func (l *hedgedAttempt) take() (*http.Response, error) {
 	if l.err != nil {
 		l.cancel(nil)
 		return nil, l.err
 	}
 	switch body := l.resp.Body.(type) {
-	case *exchange:
+	case *attempt:
 		body.then = l.release
 	case *upgradedBody:
-		body.exchange.then = l.release
-	default: // the exchange has ended
+		body.attempt.then = l.release
+	default: // the attempt has ended
 		l.release()
 	}
 	return l.resp, nil
 }
 
-func (l *leg) discard() {
+func (l *hedgedAttempt) discard() {
 	if l.err == nil {
 		drain(l.resp)
 	}
 	l.release()
 }
 
-func (l *leg) release() { l.cancel(nil) }
+func (l *hedgedAttempt) release() { l.cancel(nil) }

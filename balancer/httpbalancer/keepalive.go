@@ -25,8 +25,8 @@ func (c *conn) keepAlive(h http.Header) {
 	if !ok {
 		return
 	}
-	if !c.wire.stamped.Swap(true) {
-		c.wire.heard.Store(c.lane.owner.pool.now())
+	if !c.countingConn.stamped.Swap(true) {
+		c.countingConn.heard.Store(c.connPool.owner.pool.now())
 	}
 	c.kept.Store(int64(timeout-min(keepAliveMargin, timeout/2)) + 1)
 }
@@ -50,7 +50,7 @@ func askKeepAlive(req *http.Request) *http.Request {
 // closing reports whether the server may be about to close the connection.
 func (c *conn) closing() bool {
 	kept := c.kept.Load() - 1
-	return kept >= 0 && (kept == 0 || c.lane.owner.pool.now()-c.wire.heard.Load() >= kept)
+	return kept >= 0 && (kept == 0 || c.connPool.owner.pool.now()-c.countingConn.heard.Load() >= kept)
 }
 
 // keepAliveTimeout returns the parameter timeout of Keep-Alive headers.

@@ -59,7 +59,7 @@ type lateStatus struct {
 // rpcResult returns what an RPC's headers mean, if they have the status, as those
 // of a response without a body have. Else it returns what will find out, or
 // neither if the response is none of an RPC.
-func (x *exchange) rpcResult(config *Config, req *http.Request, resp *http.Response) (r adapter.Result, known bool, late *lateStatus) {
+func (x *attempt) rpcResult(config *Config, req *http.Request, resp *http.Response) (r adapter.Result, known bool, late *lateStatus) {
 	protocol := rpcProtocolOf(resp.Header)
 	if protocol == noRPC && (config.OutcomeAtEnd == nil || len(resp.Trailer) == 0) {
 		return r, false, nil

@@ -42,13 +42,13 @@ func (l *limits) age() time.Duration {
 // called with mu held.
 func (c *backendConn) mayConnect() bool { return !c.closed && c.conns < c.pool.transport.limits.conns }
 
-// makeRoom closes a connection of another lane that nobody uses, if it is the
+// makeRoom closes a connection of another connPool that nobody uses, if it is the
 // limit that keeps l from having one. It is called with mu held.
-func (c *backendConn) makeRoom(l *lane) {
+func (c *backendConn) makeRoom(l *connPool) {
 	if c.closed || c.mayConnect() {
 		return
 	}
-	for _, other := range c.lanes {
+	for _, other := range c.connPools {
 		if n := len(other.idle); other != l && n > 0 {
 			victim := other.idle[0]
 			other.idle = other.idle[1:]
@@ -67,7 +67,7 @@ func (c *backendConn) makeRoom(l *lane) {
 
 // idleConns is called with mu held.
 func (c *backendConn) idleConns() (n int) {
-	for _, l := range c.lanes {
+	for _, l := range c.connPools {
 		n += len(l.idle)
 	}
 	return n
@@ -89,7 +89,7 @@ func (c *backendConn) expire() {
 	c.mu.Lock()
 	c.expiry = nil
 	oldest := now
-	for _, l := range c.lanes {
+	for _, l := range c.connPools {
 		kept := l.idle[:0]
 		for _, conn := range l.idle {
 			if now.Sub(conn.idle) >= timeout || conn.old() {
@@ -113,11 +113,11 @@ func (c *backendConn) expire() {
 	}
 }
 
-// closeIdle closes the connections that no exchange uses.
+// closeIdle closes the connections that no attempt uses.
 func (c *backendConn) closeIdle() {
 	var idle, shared []*conn
 	c.mu.Lock()
-	for _, l := range c.lanes {
+	for _, l := range c.connPools {
 		idle = append(idle, l.idle...)
 		l.idle = nil
 		shared = append(shared, l.shared...)

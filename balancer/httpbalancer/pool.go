@@ -29,7 +29,7 @@ type pool struct {
 
 	retired bool // it gets no requests any more; guarded by the Transport's mu
 
-	users gate        // requests under way, and exchanges in flight
+	users gate        // requests under way, and attempts in flight
 	used  atomic.Bool // by a request since the last sweep
 
 	departures departures // of backends that have requests in flight
@@ -74,7 +74,7 @@ func newPool(t *Transport, target discovery.Target) *pool {
 		Logger:         t.config.Logger,
 		Now:            p.now,
 		Connect:        p.connect,
-		FitnessChanged: func(b *adapter.Backend) { b.Conn().(*backendConn).member.Load().revival.start() },
+		FitnessChanged: func(b *adapter.Backend) { b.Conn().(*backendConn).member.Load().redial.start() },
 	})
 	go p.follow()
 	return p

@@ -130,19 +130,19 @@ func (p *prober) run() {
 }
 
 // key says what kind of connection a probe without a request makes: that of requests.
-func (p *prober) key() laneKey {
+func (p *prober) key() poolKey {
 	if l := p.conn.main.Load(); l != nil {
 		return l.key
 	}
 	if p.probe.TLS {
-		return laneKey{host: hostPort(&url.URL{Scheme: "https", Host: p.conn.pool.host()})}
+		return poolKey{host: hostPort(&url.URL{Scheme: "https", Host: p.conn.pool.host()})}
 	}
-	return laneKey{}
+	return poolKey{}
 }
 
 func (p *prober) try(ctx context.Context) error {
 	if p.probe.Path == "" {
-		return p.conn.reach(ctx, p.key())
+		return p.conn.tryConnect(ctx, p.key())
 	}
 	scheme := "http://"
 	if p.probe.TLS {

@@ -10,9 +10,9 @@ import (
 	"github.com/sidestep-lb/sidestep/discovery"
 )
 
-// pick returns a backend that has not been tried yet. After some fates it may be
+// pick returns a backend that has not been tried yet. After some failureKind it may be
 // one that was, if there is no other.
-func (j *journey) pick(req *http.Request, last fate) (adapter.Pick, error) {
+func (j *call) pick(req *http.Request, last failureKind) (adapter.Pick, error) {
 	for {
 		j.mu.Lock()
 		r := j.request
@@ -32,15 +32,15 @@ func (j *journey) pick(req *http.Request, last fate) (adapter.Pick, error) {
 	}
 }
 
-// retry allows for backends that have been tried: after an innocent fate for all,
+// retry allows for backends that have been tried: after one that is not the fault of a backend, for all,
 // and if nothing was sent for those that took long. It reports whether there are
 // any.
-func (j *journey) retry(last fate) bool {
+func (j *call) retry(last failureKind) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	switch {
-	case last.innocent():
-		j.request.Tried = nil // the other leg of a hedged request may be looking at the old one
+	case last.notTheBackendsFault():
+		j.request.Tried = nil // the other attempt of a hedged request may be looking at the old one
 	case last.free() && len(j.passed) > 0:
 		passed := j.passed
 		j.request.Tried = slices.DeleteFunc(slices.Clone(j.request.Tried), func(b *adapter.Backend) bool { return slices.Contains(passed, b) })

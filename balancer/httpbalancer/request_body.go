@@ -48,7 +48,7 @@ func announcedLength(req *http.Request) int64 {
 }
 
 // lend returns the body for an attempt that has its connection.
-func (b *requestBody) lend(x *exchange, req *http.Request) io.ReadCloser {
+func (b *requestBody) lend(x *attempt, req *http.Request) io.ReadCloser {
 	if b.memory && !x.conn.http2 {
 		b.current.give()
 		return b.current.source
@@ -58,7 +58,7 @@ func (b *requestBody) lend(x *exchange, req *http.Request) io.ReadCloser {
 	if x.conn.http2 && b.getBody == nil {
 		b.current.share()
 	}
-	if !x.conn.http2 && (x.reused || x.conn.lane.key.host == "") {
+	if !x.conn.http2 && (x.reused || x.conn.connPool.key.host == "") {
 		// What has been sent may have been processed. Otherwise the server may still
 		// say that it was not: by GOAWAY, by REFUSED_STREAM, or by an alert of TLS.
 		x.request.sentBy = x

@@ -92,7 +92,7 @@ var (
 // settled waits for the SETTINGS of a new HTTP/2 connection. A connection without
 // them is of no use: nothing else may come before them (RFC 9113, section 3.4).
 func (c *conn) settled(ctx context.Context, limit time.Duration) error {
-	s := c.wire.settings
+	s := c.countingConn.settings
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {

@@ -26,8 +26,8 @@ func (handshakeTimeoutError) Temporary() bool { return true }
 //
 // That net/http does not do it itself has a reason: it wants to see the tls.Conn,
 // so that whatever lies between it and the network sees encrypted bytes only.
-func (l *lane) dialTLS(ctx context.Context) (net.Conn, *tls.ConnectionState, error) {
-	m := &l.owner.pool.transport.makers
+func (l *connPool) dialTLS(ctx context.Context) (net.Conn, *tls.ConnectionState, error) {
+	m := &l.owner.pool.transport.transports
 	var shaking *tls.Conn
 	if m.dialTLS != nil {
 		c, err := l.owner.dial(ctx, m.dialTLS)
@@ -53,8 +53,8 @@ func (l *lane) dialTLS(ctx context.Context) (net.Conn, *tls.ConnectionState, err
 }
 
 // tlsConfig returns that of one connection.
-func (l *lane) tlsConfig() *tls.Config {
-	base := l.owner.maker(l.key).TLSClientConfig
+func (l *connPool) tlsConfig() *tls.Config {
+	base := l.owner.transportFor(l.key).TLSClientConfig
 	if base == nil {
 		base = new(tls.Config)
 	}

@@ -27,19 +27,19 @@ var errClosed = fmt.Errorf("httpbalancer: transport %w", discovery.ErrClosed)
 // http.Transport, for it keeps connections.
 type Transport struct {
 	// Set at the start and read-only.
-	config    Config // with its defaults
-	limits    limits
-	makers    makers
-	invalid   error // what is wrong with it
-	askFirst  bool  // find out whether a name that may be any host's is a Service before it is watched
-	base      *http.Transport
-	selector  *selection.Selector
-	hosts     hosts.File    // that of the selector
-	domain    func() string // of the cluster
-	namespace func() string // of the client; empty where nothing tells it
-	lookup    lookupFunc
-	names     *names
-	probes    chan struct{} // holds as many as run
+	config     Config // with its defaults
+	limits     limits
+	transports transports
+	invalid    error // what is wrong with it
+	askFirst   bool  // find out whether a name that may be any host's is a Service before it is watched
+	base       *http.Transport
+	selector   *selection.Selector
+	hosts      hosts.File    // that of the selector
+	domain     func() string // of the cluster
+	namespace  func() string // of the client; empty where nothing tells it
+	lookup     lookupFunc
+	names      *names
+	probes     chan struct{} // holds as many as run
 
 	// pools finds the pool of a target. The map never changes: it is copied and
 	// replaced with mu held. Several targets may lead to one pool.
@@ -95,7 +95,7 @@ func newTransport(config Config, lookup lookupFunc) *Transport {
 	if t.base == nil {
 		t.base = defaultBase()
 	}
-	t.limits, t.makers = limitsOf(&config, t.base), newMakers(&config, t.base)
+	t.limits, t.transports = limitsOf(&config, t.base), newTransports(&config, t.base)
 	if t.config.Retry.MaxAttempts == 0 {
 		t.config.Retry.MaxAttempts = defaultMaxAttempts
 	}

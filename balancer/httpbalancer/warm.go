@@ -15,19 +15,19 @@ type warmer struct {
 	pool *pool // read-only
 
 	mu      sync.Mutex
-	key     laneKey        // what requests need; guarded by mu
+	key     poolKey        // what requests need; guarded by mu
 	known   bool           // key is set; guarded by mu
 	waiting []*backendConn // guarded by mu
 	workers int            // guarded by mu
 }
 
 // learn takes note of what a request needs, the first time.
-func (w *warmer) learn(key laneKey) {
+func (w *warmer) learn(key poolKey) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.known && !key.http1 {
 		w.key, w.known = key, true
-		w.hire()
+		w.startWorker()
 	}
 }
 
@@ -36,11 +36,11 @@ func (w *warmer) add(c *backendConn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.waiting = append(w.waiting, c)
-	w.hire()
+	w.startWorker()
 }
 
-// hire is called with mu held.
-func (w *warmer) hire() {
+// startWorker is called with mu held.
+func (w *warmer) startWorker() {
 	for w.known && w.workers < min(maxWarming, len(w.waiting)) && w.pool.hold() {
 		w.workers++
 		go w.work()
@@ -60,13 +60,13 @@ func (w *warmer) work() {
 		w.waiting[0] = nil
 		w.waiting = w.waiting[1:]
 		w.mu.Unlock()
-		c.lane(w.key).warm()
+		c.connPool(w.key).warm()
 	}
 }
 
 // warm makes a connection if the backend has none. A backend that cannot be
 // reached is left for a request to find out.
-func (l *lane) warm() {
+func (l *connPool) warm() {
 	l.owner.mu.Lock()
 	needed := l.owner.conns == 0 && l.owner.mayConnect() && !l.owner.leaving.Load()
 	if needed {

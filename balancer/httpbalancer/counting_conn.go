@@ -11,13 +11,13 @@ import (
 	"github.com/sidestep-lb/sidestep/internal/tcp"
 )
 
-// A wire is what net/http takes for the network connection of a conn: with TLS it
+// A countingConn is what net/http takes for the network connection of a conn: with TLS it
 // is the tls.Conn, so that what is counted here are bytes of requests and
 // responses, and not those of a handshake or of the client's own close_notify.
-// net/http is told that it speaks without TLS. The wire counts what is written, so
+// net/http is told that it speaks without TLS. The countingConn counts what is written, so
 // that a request that failed can be known not to have been sent, and says when
 // the connection is closed, whoever closes it.
-type wire struct {
+type countingConn struct {
 	net.Conn
 
 	// Set at the start and read-only.
@@ -41,8 +41,8 @@ type wire struct {
 	closed bool // guarded by the owner's mu
 }
 
-func newWire(c net.Conn, owner *backendConn, state *tls.ConnectionState, over carrier) *wire {
-	w := &wire{Conn: c, owner: owner, raw: innermost(c), tls: state, over: over}
+func newWire(c net.Conn, owner *backendConn, state *tls.ConnectionState, over carrier) *countingConn {
+	w := &countingConn{Conn: c, owner: owner, raw: innermost(c), tls: state, over: over}
 	w.ask = tcp.PeerClosed(w.raw)
 	if over.http2 {
 		w.settings = &settings{seen: make(chan struct{}), over: make(chan struct{})}
@@ -72,7 +72,7 @@ func innermost(c net.Conn) net.Conn {
 	}
 }
 
-func (w *wire) Write(p []byte) (int, error) {
+func (w *countingConn) Write(p []byte) (int, error) {
 	n, err := w.Conn.Write(p)
 	w.written.Add(int64(n))
 	if err != nil && w.settings != nil && (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)) {
@@ -88,7 +88,7 @@ const lastWordsTime = 100 * time.Millisecond
 // lastWords waits until everything that came over an HTTP/2 connection has been
 // read, which a server has ended. Otherwise net/http would end all streams because of
 // the write, and not see the GOAWAY that says which of them were not processed.
-func (w *wire) lastWords() {
+func (w *countingConn) lastWords() {
 	timer := time.NewTimer(lastWordsTime)
 	defer timer.Stop()
 	select {
@@ -98,7 +98,7 @@ func (w *wire) lastWords() {
 }
 
 // Read is called by one goroutine, that of net/http which reads the connection.
-func (w *wire) Read(p []byte) (int, error) {
+func (w *countingConn) Read(p []byte) (int, error) {
 	if w.settings != nil {
 		w.settings.processed()
 		w.giveUp()
@@ -121,14 +121,14 @@ func (w *wire) Read(p []byte) (int, error) {
 // giveUp closes an HTTP/2 connection that nobody uses and that takes no more
 // requests, as after GOAWAY. net/http tells nobody, and keeps it for as long as the
 // server does.
-func (w *wire) giveUp() {
+func (w *countingConn) giveUp() {
 	if c := w.conn.Load(); c != nil && c.useless() {
 		c.closeUnused()
 	}
 }
 
 // because returns the reason of an error, if that is on this side.
-func (w *wire) because(err error) error {
+func (w *countingConn) because(err error) error {
 	if err != nil && w.cut.Load() {
 		return errCut
 	}
@@ -140,7 +140,7 @@ func (w *wire) because(err error) error {
 const closeNotifyTime = 250 * time.Millisecond
 
 // Close may be called with locks of net/http held, and more than once.
-func (w *wire) Close() error {
+func (w *countingConn) Close() error {
 	if w.closing.Swap(true) {
 		return net.ErrClosed
 	}
@@ -157,13 +157,13 @@ func (w *wire) Close() error {
 
 // cutOff ends the connection because the DrainTimeout has passed. Whoever uses it
 // learns why.
-func (w *wire) cutOff() {
+func (w *countingConn) cutOff() {
 	w.cut.Store(true)
 	w.raw.Close() // without a word: it is being given up
 }
 
 // CloseWrite is what net/http looks for in an upgraded connection.
-func (w *wire) CloseWrite() error {
+func (w *countingConn) CloseWrite() error {
 	if c, ok := w.Conn.(interface{ CloseWrite() error }); ok {
 		return c.CloseWrite()
 	}
@@ -172,4 +172,4 @@ func (w *wire) CloseWrite() error {
 
 // hungUp reports whether the backend has closed the connection already, though
 // nobody may have read that yet: a request that is sent now would be lost.
-func (w *wire) hungUp() bool { return w.ask != nil && w.ask() }
+func (w *countingConn) hungUp() bool { return w.ask != nil && w.ask() }

@@ -3,20 +3,17 @@ package httpbalancer
 import (
 	"cmp"
 	"errors"
-	"io"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/sidestep-lb/sidestep/balancer"
 	"github.com/sidestep-lb/sidestep/balancer/adapter"
 	"github.com/sidestep-lb/sidestep/discovery"
-	"github.com/sidestep-lb/sidestep/health"
 )
 
-// A journey is a request with all its attempts.
-type journey struct {
+// A call is a request with all its attempts.
+type call struct {
 	// Set at the start and read-only.
 	pool       *pool
 	req        *http.Request   // the caller's
@@ -32,7 +29,7 @@ type journey struct {
 	passed   []*adapter.Backend // those of request.Tried that were given up for another; guarded by mu
 	debts    int                // how many attempts were given up for another that may not reach its backend; guarded by mu
 
-	first exchange                             // of most requests the only one
+	first attempt                              // of most requests the only one
 	tried [defaultMaxAttempts]*adapter.Backend // room for request.Tried
 }
 
@@ -45,9 +42,9 @@ func (p *pool) roundTrip(req *http.Request) (*http.Response, error) {
 	}
 	p.budget.Deposit()
 	if p.warmer != nil {
-		p.warmer.learn(laneOf(req))
+		p.warmer.learn(poolKeyOf(req))
 	}
-	j := &journey{pool: p, req: req, trace: adapter.TraceFrom(req.Context())}
+	j := &call{pool: p, req: req, trace: adapter.TraceFrom(req.Context())}
 	if traced := p.transport.config.Traced; traced != nil {
 		if j.trace == nil {
 			j.trace = new(balancer.Trace)
@@ -72,7 +69,7 @@ func (p *pool) roundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // travel sends the request to one backend after the other until one answers.
-func (j *journey) travel(req *http.Request, body *requestBody, why balancer.Reason) (*http.Response, error) {
+func (j *call) travel(req *http.Request, body *requestBody, why balancer.Reason) (*http.Response, error) {
 	picked, err := j.pick(req, final)
 	if err != nil {
 		body.discard()
@@ -88,7 +85,7 @@ func (j *journey) travel(req *http.Request, body *requestBody, why balancer.Reas
 		resp, err := j.send(x, req, body)
 		adapter.EndAttempt(j.trace, seen, statusOf(resp), err)
 		if err != nil {
-			f := x.fate(req, body, err)
+			f := x.failureKind(req, body, err)
 			if f.unreachable() {
 				j.pool.endpoints.Refresh()
 			}
@@ -118,39 +115,13 @@ func (j *journey) travel(req *http.Request, body *requestBody, why balancer.Reas
 	}
 }
 
-func statusOf(resp *http.Response) int {
-	if resp == nil {
-		return 0
-	}
-	return resp.StatusCode
-}
-
-// judge tells the backend's health what the headers of a response mean, if what
-// it means is not said by its end.
-func (j *journey) judge(x *exchange, resp *http.Response) {
-	config := &j.pool.transport.config
-	result := resultOf(config, resp)
-	if result.Outcome == health.Success {
-		rpc, known, late := x.rpcResult(config, j.req, resp)
-		switch {
-		case known:
-			result = rpc
-		case late != nil:
-			x.late = late
-			x.pick.Responding()
-			return
-		}
-	}
-	x.pick.Answered(result)
-}
-
 // take makes an attempt of a pick.
-func (j *journey) take(picked adapter.Pick) *exchange {
+func (j *call) take(picked adapter.Pick) *attempt {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	x := &j.first
 	if j.begun {
-		x = new(exchange)
+		x = new(attempt)
 	}
 	j.begun = true
 	j.attempts++
@@ -162,7 +133,7 @@ func (j *journey) take(picked adapter.Pick) *exchange {
 
 // send sends the request. After Retry.TryTimeout another attempt takes the place
 // of this one, if there may be one then.
-func (j *journey) send(x *exchange, req *http.Request, body *requestBody) (*http.Response, error) {
+func (j *call) send(x *attempt, req *http.Request, body *requestBody) (*http.Response, error) {
 	limit := j.pool.transport.config.Retry.TryTimeout
 	if limit == 0 || !j.repeatable || !j.more() {
 		return x.send(req, body)
@@ -175,7 +146,7 @@ func (j *journey) send(x *exchange, req *http.Request, body *requestBody) (*http
 
 // replace gives up an attempt that takes long, if another may take its place.
 // What is given up in vain costs nothing.
-func (j *journey) replace(x *exchange, req *http.Request) {
+func (j *call) replace(x *attempt, req *http.Request) {
 	p := j.pool
 	if !p.users.enter() { // the request has ended
 		return
@@ -202,9 +173,9 @@ func (j *journey) replace(x *exchange, req *http.Request) {
 	}
 }
 
-// again returns the next attempt, if there may be one after one with this fate.
-// The error, if there is one, says more than the fate.
-func (j *journey) again(x *exchange, req *http.Request, f fate, body *requestBody, pace *pacer) (*exchange, error) {
+// again returns the next attempt, if there may be one after one with this failureKind.
+// The error, if there is one, says more than the failureKind.
+func (j *call) again(x *attempt, req *http.Request, f failureKind, body *requestBody, pace *pacer) (*attempt, error) {
 	if f == slow { // the next one has been picked, and paid for
 		j.passOver(x)
 		return j.follow(x.other, req, body, false)
@@ -234,7 +205,7 @@ func (j *journey) again(x *exchange, req *http.Request, f fate, body *requestBod
 		return nil, nil
 	}
 	picked, err := j.pick(req, f)
-	var next *exchange
+	var next *attempt
 	if err == nil {
 		next, err = j.follow(picked, req, body, f.free())
 	}
@@ -255,7 +226,7 @@ func (j *journey) again(x *exchange, req *http.Request, f fate, body *requestBod
 
 // follow makes the next attempt of a pick, if the caller still wants one and the
 // body can be sent again.
-func (j *journey) follow(picked adapter.Pick, req *http.Request, body *requestBody, unprocessed bool) (*exchange, error) {
+func (j *call) follow(picked adapter.Pick, req *http.Request, body *requestBody, unprocessed bool) (*attempt, error) {
 	if gaveUp(req) {
 		undo(picked)
 		return nil, &requestError{err: causeOf(req)}
@@ -267,19 +238,9 @@ func (j *journey) follow(picked adapter.Pick, req *http.Request, body *requestBo
 	return j.take(picked), nil
 }
 
-// uncount takes back an attempt that does not count, unless there is to be no
-// other in any case.
-func (j *journey) uncount() {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.pool.transport.config.Retry.MaxAttempts > 1 {
-		j.attempts--
-	}
-}
-
 // passOver notes that an attempt was given up. Its backend may yet be the only one
 // that works. The attempt does not count if nothing of it was sent.
-func (j *journey) passOver(x *exchange) {
+func (j *call) passOver(x *attempt) {
 	sent := x.hasSent()
 	if !sent {
 		j.uncount()
@@ -292,32 +253,8 @@ func (j *journey) passOver(x *exchange) {
 	}
 }
 
-// forgive reports whether the attempt that has not reached its backend had taken the
-// place of another. The two count as one.
-func (j *journey) forgive() bool {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.debts == 0 {
-		return false
-	}
-	j.debts--
-	return true
-}
-
-// more reports whether the request may be sent to another backend.
-func (j *journey) more() bool {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.attempts < j.pool.transport.config.Retry.MaxAttempts
-}
-
-// wants reports whether an answer is a reason to ask another backend.
-func (j *journey) wants(resp *http.Response) bool {
-	return j.repeatable && slices.Contains(j.pool.transport.config.Retry.Statuses, resp.StatusCode)
-}
-
 // arrive hands the response to the caller.
-func (j *journey) arrive(x *exchange, resp *http.Response, body *requestBody) *http.Response {
+func (j *call) arrive(x *attempt, resp *http.Response, body *requestBody) *http.Response {
 	body.release()
 	if j.cookie != "" {
 		resp.Header.Add("Set-Cookie", j.cookie)
@@ -330,24 +267,3 @@ const (
 	maxDrain  = 64 << 10 // what a longer body costs is a connection
 	drainTime = 50 * time.Millisecond
 )
-
-// drain reads what is left of a response that nobody wants, if that is little,
-// and closes it.
-func drain(resp *http.Response) {
-	late := time.AfterFunc(drainTime, func() { resp.Body.Close() })
-	defer late.Stop()
-	io.Copy(io.Discard, io.LimitReader(resp.Body, maxDrain)) //nolint:errcheck // nobody wants it
-	resp.Body.Close()
-}
-
-// isIdempotent follows net/http's own rule, see http.Transport, and RFC 9110,
-// section 9.2.2.
-func isIdempotent(req *http.Request) bool {
-	switch req.Method {
-	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
-		return true
-	}
-	_, key := req.Header["Idempotency-Key"]
-	_, xkey := req.Header["X-Idempotency-Key"]
-	return key || xkey
-}

@@ -2,7 +2,6 @@ package httpbalancer
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"time"
@@ -11,9 +10,9 @@ import (
 	"github.com/sidestep-lb/sidestep/discovery"
 )
 
-// An exchange is one attempt to send a request to one backend, and the response
+// An attempt sends a request to one backend, and the response
 // if there is one, whose body it is. It is in flight until it has ended.
-type exchange struct {
+type attempt struct {
 	backend *backendConn
 	pick    adapter.Pick // the zero value if the balancer was not asked
 	life    attemptLife
@@ -22,22 +21,22 @@ type exchange struct {
 	reused         bool  // the connection has carried a request before
 	sent, received int64 // the bytes that it had carried before
 
-	caller endless       // holds the context whose end interrupts the exchange, if any does
+	caller endless       // holds the context whose end interrupts the attempt, if any does
 	ignore func() bool   // the end of that context, from now on; nil if nothing has to be done then
 	over   chan struct{} // closed when Request.Cancel need not be watched any more; nil if it is not
 
 	request *attemptBody       // nil if it has none, or one that needs no care
 	body    io.ReadCloser      // of the response
 	late    *lateStatus        // what the end of the body will say; nil if the headers have said all
-	cancel  context.CancelFunc // nil if the exchange has no context of its own
+	cancel  context.CancelFunc // nil if the attempt has no context of its own
 	then    func()             // called at the end; may be nil
 	other   adapter.Pick       // of the attempt that takes its place; set before it is replaced
 }
 
-// send returns the response with the exchange in flight, or an error with the
-// exchange still to be ended. The request is the caller's, but for its context.
+// send returns the response with the attempt in flight, or an error with the
+// attempt still to be ended. The request is the caller's, but for its context.
 // It sends nothing for a caller that has given up.
-func (x *exchange) send(req *http.Request, body *requestBody) (*http.Response, error) {
+func (x *attempt) send(req *http.Request, body *requestBody) (*http.Response, error) {
 	resp, err := x.roundTrip(req, body)
 	if err != nil {
 		x.life.step(eventFailed)
@@ -57,11 +56,11 @@ func (x *exchange) send(req *http.Request, body *requestBody) (*http.Response, e
 	return resp, nil
 }
 
-func (x *exchange) roundTrip(req *http.Request, body *requestBody) (*http.Response, error) {
+func (x *attempt) roundTrip(req *http.Request, body *requestBody) (*http.Response, error) {
 	if gaveUp(req) { // a connection would be made for nothing
 		return nil, causeOf(req)
 	}
-	c, err := x.backend.lane(laneOf(req)).get(req)
+	c, err := x.backend.connPool(poolKeyOf(req)).get(req)
 	if err != nil {
 		return nil, err
 	}
@@ -92,9 +91,9 @@ func (x *exchange) roundTrip(req *http.Request, body *requestBody) (*http.Respon
 //
 // Over HTTP/1, a ClientConn registers with the context for each request and starts
 // a goroutine that waits for Request.Cancel. After a failure both stay for as long
-// as the context lasts. So it is given a context without an end, and the exchange
+// as the context lasts. So it is given a context without an end, and the attempt
 // watches the real one.
-func (x *exchange) ownRequest(req *http.Request, body *requestBody) *http.Request {
+func (x *attempt) ownRequest(req *http.Request, body *requestBody) *http.Request {
 	own, ctx, http1 := req, req.Context(), !x.conn.http2
 	if http1 && ctx.Done() != nil {
 		x.caller.Context = ctx
@@ -131,7 +130,7 @@ func (*endless) Deadline() (time.Time, bool) { return time.Time{}, false }
 func (*endless) Done() <-chan struct{}       { return nil }
 func (*endless) Err() error                  { return nil }
 
-func (x *exchange) awaitCancel(cancel <-chan struct{}, over <-chan struct{}) {
+func (x *attempt) awaitCancel(cancel <-chan struct{}, over <-chan struct{}) {
 	select {
 	case <-cancel:
 		x.interrupt()
@@ -139,17 +138,17 @@ func (x *exchange) awaitCancel(cancel <-chan struct{}, over <-chan struct{}) {
 	}
 }
 
-// interrupt ends the connection that the exchange has for itself. The body of the
+// interrupt ends the connection that the attempt has for itself. The body of the
 // request is closed, too, since net/http waits for a Read of it.
-func (x *exchange) interrupt() {
+func (x *attempt) interrupt() {
 	if _, ok := x.life.step(eventCallerGone); ok {
 		x.conn.client.Close()
 		x.request.discard()
 	}
 }
 
-// ignoreCaller makes the exchange independent of the end of the caller's context.
-func (x *exchange) ignoreCaller() {
+// ignoreCaller makes the attempt independent of the end of the caller's context.
+func (x *attempt) ignoreCaller() {
 	if x.ignore != nil {
 		x.ignore()
 	}
@@ -161,29 +160,29 @@ func (x *exchange) ignoreCaller() {
 
 // hasSent reports whether anything of the request may have left. On HTTP/2 it
 // may be another one's.
-func (x *exchange) hasSent() bool {
+func (x *attempt) hasSent() bool {
 	return x.conn != nil && x.conn.sent() != x.sent
 }
 
-// mayCancel replaces the request by one that the exchange can cancel.
-func (x *exchange) mayCancel(req **http.Request) {
+// mayCancel replaces the request by one that the attempt can cancel.
+func (x *attempt) mayCancel(req **http.Request) {
 	var ctx context.Context
 	ctx, x.cancel = context.WithCancel((*req).Context())
 	*req = (*req).WithContext(ctx)
 }
 
 // endpoint returns what discovery said last about the backend.
-func (x *exchange) endpoint() *discovery.Endpoint {
+func (x *attempt) endpoint() *discovery.Endpoint {
 	if b := x.backend.member.Load().backend; b != nil {
 		return b.Endpoint()
 	}
 	return x.backend.endpoint
 }
 
-// end ends the exchange, once, with nothing held against the backend.
-func (x *exchange) end() { x.endWith(adapter.Result{}) }
+// end ends the attempt, once, with nothing held against the backend.
+func (x *attempt) end() { x.endWith(adapter.Result{}) }
 
-func (x *exchange) endWith(r adapter.Result) {
+func (x *attempt) endWith(r adapter.Result) {
 	before, ok := x.life.step(eventEnd)
 	if !ok {
 		return
@@ -206,9 +205,9 @@ func (x *exchange) endWith(r adapter.Result) {
 	x.backend.leave()
 }
 
-// leaveConn gives the connection back or, over HTTP/1, closes it if the exchange
+// leaveConn gives the connection back or, over HTTP/1, closes it if the attempt
 // was cut short on it.
-func (x *exchange) leaveConn(before attemptState) {
+func (x *attempt) leaveConn(before attemptState) {
 	c := x.conn
 	switch {
 	case c == nil:
@@ -232,9 +231,9 @@ func (c *conn) giveBack() {
 	c.release()
 }
 
-// fail ends an exchange without a response. What this side did is not the
+// fail ends an attempt without a response. What this side did is not the
 // backend's: nothing counts that ended before anything was sent.
-func (x *exchange) fail(f fate) {
+func (x *attempt) fail(f failureKind) {
 	r := adapter.Result{Outcome: f.outcome(), CensoredLatency: f == beaten}
 	switch {
 	case f.waited() && !x.hasSent():
@@ -247,89 +246,10 @@ func (x *exchange) fail(f fate) {
 	x.endWith(r)
 }
 
-// undo ends an exchange that was picked and not used.
+// undo ends an attempt that was picked and not used.
 func undo(p adapter.Pick) {
 	p.Undo()
 	p.Backend().Conn().(*backendConn).leave()
-}
-
-// answer makes the response the caller's, and sees to it that the exchange ends
-// with its body.
-func (x *exchange) answer(req *http.Request, resp *http.Response) {
-	resp.Request = req
-	switch {
-	case isUpgraded(resp):
-		stream := resp.Body.(io.ReadWriteCloser)
-		x.body = stream
-		resp.Body = &upgradedBody{x, stream}
-	case isBodyless(req, resp):
-		x.end()
-	default:
-		x.body = resp.Body
-		resp.Body = x
-	}
-}
-
-// isUpgraded reports whether the body of the response is the connection.
-func isUpgraded(resp *http.Response) bool {
-	if resp.StatusCode != http.StatusSwitchingProtocols {
-		return false
-	}
-	_, ok := resp.Body.(io.ReadWriteCloser)
-	return ok
-}
-
-func isBodyless(req *http.Request, resp *http.Response) bool {
-	return req.Method == http.MethodHead || resp.Body == http.NoBody || resp.ContentLength == 0 ||
-		resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusNotModified
-}
-
-// Read reads from the body of the response. The exchange ends when it has been
-// read to the end, failed or been closed. Unless the protocol has its status at the
-// end, how the body ends is not held against the backend: it may have lain in a
-// buffer since that died.
-func (x *exchange) Read(p []byte) (int, error) {
-	n, err := x.body.Read(p)
-	x.late.write(p[:n])
-	if err == nil {
-		return n, nil
-	}
-	if x.life.is(stateInterrupted) && !errors.Is(err, io.EOF) {
-		if err = context.Canceled; x.caller.Context != nil && x.caller.Context.Err() != nil {
-			err = context.Cause(x.caller.Context)
-		}
-	}
-	x.endWith(x.late.result(err))
-	return n, err
-}
-
-// Close closes the body of the response.
-func (x *exchange) Close() error {
-	err := x.body.Close()
-	x.endWith(x.late.result(errClosedEarly))
-	return err
-}
-
-// An upgradedBody is the connection after 101 Switching Protocols. The exchange
-// lasts until it is closed: after the end of what there is to read there may be
-// more to write.
-type upgradedBody struct {
-	exchange *exchange
-	io.ReadWriteCloser
-}
-
-// CloseWrite is what httputil.ReverseProxy looks for.
-func (b *upgradedBody) CloseWrite() error {
-	if c, ok := b.ReadWriteCloser.(interface{ CloseWrite() error }); ok {
-		return c.CloseWrite()
-	}
-	return http.ErrNotSupported
-}
-
-func (b *upgradedBody) Close() error {
-	err := b.ReadWriteCloser.Close()
-	b.exchange.end()
-	return err
 }
 
 // maxAsks is how many connections of one backend a request may meet that have
@@ -347,14 +267,14 @@ func (c *backendConn) ask(req *http.Request) (*http.Response, error) {
 			return nil, errLeft
 		}
 		c.pool.users.inside.Add(1) // whoever asks keeps the pool open
-		x := &exchange{backend: c}
+		x := &attempt{backend: c}
 		resp, err := x.send(req, body)
 		if err == nil {
 			body.release()
 			x.answer(req, resp)
 			return resp, nil
 		}
-		f := x.fate(req, body, err)
+		f := x.failureKind(req, body, err)
 		x.fail(f)
 		if f.counts(pace.refusals) || f == stale && n >= maxAsks || pace.wait(req, c.pool.followed) != nil || !body.rewind(true) {
 			body.discard()

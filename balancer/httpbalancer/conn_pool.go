@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// A lane holds the connections to one backend that the same requests can use. As
+// A connPool holds the connections to one backend that the same requests can use. As
 // a rule a backend has one.
 //
 // It does what the pool of http.Transport does. An http.Transport for each backend
@@ -27,9 +27,9 @@ import (
 // request answered from memory took 0.9 µs and 3 allocations more than by a plain
 // http.Transport, and by a ClientConn 1.3 µs and 6 allocations less; a backend in
 // use was 15.8 kB and is 11.4.
-type lane struct {
+type connPool struct {
 	owner *backendConn // read-only
-	key   laneKey      // read-only
+	key   poolKey      // read-only
 
 	// Guarded by the owner's mu.
 	idle    []*conn   // HTTP/1, the one used last at the end
@@ -43,15 +43,15 @@ type lane struct {
 	queued atomic.Int64 // requests that wait, or are about to
 }
 
-// A laneKey says what kind of connection a request needs.
-type laneKey struct {
+// A poolKey says what kind of connection a request needs.
+type poolKey struct {
 	host  string // with port, for TLS, whose certificate is for a name; else empty
 	http1 bool   // the request asks for an upgrade, which HTTP/2 has not
 }
 
-// laneOf follows http.Transport's rules for what requests can share.
-func laneOf(req *http.Request) laneKey {
-	key := laneKey{http1: wantsUpgrade(req)}
+// poolKeyOf follows http.Transport's rules for what requests can share.
+func poolKeyOf(req *http.Request) poolKey {
+	key := poolKey{http1: wantsUpgrade(req)}
 	if req.URL.Scheme == "https" {
 		key.host = hostPort(req.URL)
 	}
@@ -84,20 +84,9 @@ func hostPort(u *url.URL) string {
 	return net.JoinHostPort(u.Hostname(), "80")
 }
 
-// A waiter is a request that waits for a connection.
-type waiter struct {
-	granted chan grant // holds one
-}
-
-// A grant is a connection to try, or why there is none, or neither: look again.
-type grant struct {
-	conn *conn
-	err  error
-}
-
 // get returns a connection that is acquired. The error is the context's, or says
 // that none could be made; in either case nothing has been sent.
-func (l *lane) get(req *http.Request) (*conn, error) {
+func (l *connPool) get(req *http.Request) (*conn, error) {
 	ctx, cancel := req.Context(), req.Cancel //nolint:staticcheck // deprecated, yet http.Transport obeys it
 	trace := httptrace.ContextClientTrace(ctx)
 	if trace != nil && trace.GetConn != nil {
@@ -134,7 +123,7 @@ type found struct {
 }
 
 // find returns a connection that may have room, or a place in the queue.
-func (l *lane) find(ctx context.Context) (found, error) {
+func (l *connPool) find(ctx context.Context) (found, error) {
 	if f, _, err := l.look(); f.conn != nil || err != nil {
 		return f, err
 	}
@@ -150,7 +139,7 @@ func (l *lane) find(ctx context.Context) (found, error) {
 			l.owner.mu.Unlock()
 			continue
 		}
-		w := &waiter{granted: make(chan grant, 1)}
+		w := &waiter{result: make(chan waitResult, 1)}
 		l.waiting = append(l.waiting, w)
 		l.dial(ctx)
 		l.owner.mu.Unlock()
@@ -160,7 +149,7 @@ func (l *lane) find(ctx context.Context) (found, error) {
 
 // look returns a connection that may have room, if there is one. If not, and
 // changes is still the same, there has been none since.
-func (l *lane) look() (f found, changes uint64, err error) {
+func (l *connPool) look() (f found, changes uint64, err error) {
 	l.owner.mu.Lock()
 	if c, err := l.pop(); c != nil || err != nil {
 		l.owner.mu.Unlock()
@@ -193,7 +182,7 @@ func (l *lane) look() (f found, changes uint64, err error) {
 }
 
 // pop returns an idle connection, if there is one. It is called with mu held.
-func (l *lane) pop() (*conn, error) {
+func (l *connPool) pop() (*conn, error) {
 	if l.owner.closed {
 		return nil, errLeft
 	}
@@ -207,52 +196,16 @@ func (l *lane) pop() (*conn, error) {
 	return c, nil
 }
 
-// wait returns what the waiter is granted.
-func (l *lane) wait(ctx context.Context, cancel <-chan struct{}, w *waiter) (*conn, error) {
-	defer l.queued.Add(-1)
-	var err error
-	select {
-	case g := <-w.granted:
-		return g.conn, g.err
-	case <-ctx.Done():
-		err = context.Cause(ctx)
-	case <-cancel:
-		err = context.Canceled
-	}
-	l.owner.mu.Lock()
-	if i := slices.Index(l.waiting, w); i >= 0 {
-		l.waiting = slices.Delete(l.waiting, i, i+1)
-	}
-	l.owner.mu.Unlock()
-	select {
-	case g := <-w.granted: // it came too late, and is for somebody else
-		l.hand(g)
-	default:
-	}
-	return nil, err
-}
-
-// hand gives a grant that nobody took to another.
-func (l *lane) hand(g grant) {
-	switch c := g.conn; {
-	case c == nil:
-	case c.http2:
-		l.notify()
-	case !l.put(c):
-		c.close()
-	}
-}
-
 // put takes an HTTP/1 connection that can be used again, and reports whether it
 // did. If not, it is to be closed.
-func (l *lane) put(c *conn) bool {
+func (l *connPool) put(c *conn) bool {
 	l.owner.mu.Lock()
 	defer l.owner.mu.Unlock()
 	return l.keep(c)
 }
 
 // keep is put with mu held.
-func (l *lane) keep(c *conn) bool {
+func (l *connPool) keep(c *conn) bool {
 	switch {
 	case l.owner.closed, c.gone:
 		return false
@@ -272,41 +225,13 @@ func (l *lane) keep(c *conn) bool {
 
 // grantIdle gives an HTTP/1 connection to the first in the queue. It is called with
 // mu held.
-func (l *lane) grantIdle(c *conn) bool {
+func (l *connPool) grantIdle(c *conn) bool {
 	c.idle = time.Time{} // it does not wait
-	return l.grant(grant{conn: c})
-}
-
-// grant gives g to the first in the queue. It is called with mu held.
-func (l *lane) grant(g grant) bool {
-	if len(l.waiting) == 0 {
-		return false
-	}
-	l.waiting[0].granted <- g
-	l.waiting[0] = nil
-	l.waiting = l.waiting[1:]
-	return true
-}
-
-// notify makes those look again who wait. There may be more room.
-func (l *lane) notify() {
-	if l.queued.Load() == 0 {
-		return
-	}
-	l.owner.mu.Lock()
-	defer l.owner.mu.Unlock()
-	l.wake()
-}
-
-// wake is notify with mu held.
-func (l *lane) wake() {
-	l.changes++
-	for l.grant(grant{}) {
-	}
+	return l.deliver(waitResult{conn: c})
 }
 
 // drop makes an HTTP/2 connection get no new requests.
-func (l *lane) drop(c *conn) {
+func (l *connPool) drop(c *conn) {
 	l.owner.mu.Lock()
 	l.remove(c)
 	l.owner.mu.Unlock()
@@ -317,14 +242,14 @@ func (l *lane) drop(c *conn) {
 
 // retract makes an HTTP/2 connection get no new requests, which net/http is about to
 // close.
-func (l *lane) retract(c *conn) {
+func (l *connPool) retract(c *conn) {
 	l.owner.mu.Lock()
 	defer l.owner.mu.Unlock()
 	l.remove(c)
 }
 
 // remove is called with mu held.
-func (l *lane) remove(c *conn) {
+func (l *connPool) remove(c *conn) {
 	if i := slices.Index(l.shared, c); i >= 0 {
 		l.shared = slices.Concat(l.shared[:i], l.shared[i+1:])
 	}

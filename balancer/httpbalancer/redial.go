@@ -10,11 +10,11 @@ import (
 	"github.com/sidestep-lb/sidestep/health"
 )
 
-// A revival tries to connect to a backend that cannot be reached until it can,
+// A redial tries to connect to a backend that cannot be reached until it can,
 // so that no request has to. It takes the steps that requests need: TLS and the
 // SETTINGS of HTTP/2 where those are spoken, since the kernel accepts connections
 // for a process that is frozen. While it waits there is a timer and no goroutine.
-type revival struct {
+type redial struct {
 	conn    *backendConn     // read-only
 	backend *adapter.Backend // read-only
 
@@ -28,7 +28,7 @@ type revival struct {
 
 // start begins to try if the backend cannot be reached. If it is lost again sooner
 // than it took to come back, the back-off goes on.
-func (r *revival) start() {
+func (r *redial) start() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.timer != nil {
@@ -49,7 +49,7 @@ func (r *revival) start() {
 const atOnce = -1
 
 // stop lets a try that is running finish. There is none after it.
-func (r *revival) stop() {
+func (r *redial) stop() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.stopped = true
@@ -59,7 +59,7 @@ func (r *revival) stop() {
 }
 
 // schedule is called with mu held.
-func (r *revival) schedule(attempt int) {
+func (r *redial) schedule(attempt int) {
 	r.timer = nil
 	if b := r.backend; r.stopped || b.Reachable() || b.Left() {
 		return
@@ -71,7 +71,7 @@ func (r *revival) schedule(attempt int) {
 	r.timer = time.AfterFunc(r.delay, r.try)
 }
 
-func (r *revival) try() {
+func (r *redial) try() {
 	if !r.conn.begin() {
 		return
 	}
@@ -97,7 +97,7 @@ func (r *revival) try() {
 func (c *backendConn) revive() bool {
 	l := c.main.Load()
 	if l == nil {
-		return c.reach(c.lifetime(), laneKey{}) == nil
+		return c.tryConnect(c.lifetime(), poolKey{}) == nil
 	}
 	made, err := l.connect(c.lifetime())
 	if err != nil {
@@ -119,16 +119,16 @@ func (c *backendConn) revive() bool {
 	return true
 }
 
-// reach makes a connection that nobody uses, to see whether that works.
-func (c *backendConn) reach(ctx context.Context, key laneKey) error {
-	if key.host == "" && !c.pool.transport.makers.mayMultiplex(key, c.endpoint) {
-		conn, err := c.dial(ctx, c.pool.transport.makers.dial)
+// tryConnect makes a connection that nobody uses, to see whether that works.
+func (c *backendConn) tryConnect(ctx context.Context, key poolKey) error {
+	if key.host == "" && !c.pool.transport.transports.mayMultiplex(key, c.endpoint) {
+		conn, err := c.dial(ctx, c.pool.transport.transports.dial)
 		if err == nil {
 			conn.Close() // it has told what it was made for
 		}
 		return err
 	}
-	made, err := (&lane{owner: c, key: key}).connect(ctx)
+	made, err := (&connPool{owner: c, key: key}).connect(ctx)
 	if err == nil {
 		made.client.Close()
 	}
