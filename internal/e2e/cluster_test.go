@@ -66,7 +66,16 @@ func needCluster(t *testing.T) *cluster {
 	if theCluster == nil {
 		t.Skip("no cluster: SIDESTEP_E2E_LOAD_IMAGE is not set; see the package comment")
 	}
+	needTime(t, 3*time.Minute)
 	return theCluster
+}
+
+// needTime skips a test that takes up to so long where -timeout would end it.
+func needTime(t *testing.T, longest time.Duration) {
+	t.Helper()
+	if deadline, ok := t.Deadline(); ok && time.Until(deadline) < longest {
+		t.Skipf("-timeout is up in %v, and this takes up to %v", time.Until(deadline).Round(time.Second), longest)
+	}
 }
 
 func setUp() (*cluster, error) {

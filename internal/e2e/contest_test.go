@@ -56,9 +56,7 @@ const longest = 5 * time.Minute
 func (c contest) play(t *testing.T, name string, scene func(*testing.T)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) {
-		if deadline, ok := t.Deadline(); ok && time.Until(deadline) < longest {
-			t.Skipf("-timeout is up in %v, and a scene takes up to %v", time.Until(deadline).Round(time.Second), longest)
-		}
+		needTime(t, longest)
 		scene(t)
 	})
 }

@@ -60,6 +60,7 @@ var together = [][]int{{0, 4}, {1, 5}, {2, 3}}
 
 func TestOrdinaryLifeUnderLoad(t *testing.T) {
 	c := needCluster(t)
+	needTime(t, 10*time.Minute)
 	c.scale(t, 0)
 	t.Cleanup(func() { c.scale(t, 3) })
 	names := c.capable(t, len(together[0]), rolloutPods)
