@@ -19,10 +19,16 @@ import (
 // ones: some pods are in none. Those stay until no slice has ports that another one
 // has lost, for moveTime at most.
 type deal struct {
-	ports map[string]string    // of each slice with endpoints, by name
+	ports map[string]dealt     // of each slice with endpoints, by name
 	lost  map[string]bool      // the ports that slices had before; nil when nothing is kept
 	last  []discovery.Endpoint // that were published
 	over  <-chan time.Time     // ends the keeping; nil when nothing is kept
+}
+
+// dealt is a slice and its ports, as portsOf has them.
+type dealt struct {
+	slice *kubeapi.EndpointSlice
+	ports string
 }
 
 // errDealt is why a Snapshot has endpoints that are in no slice.
@@ -31,18 +37,23 @@ var errDealt = errors.New("pods in no EndpointSlice are kept while the Service's
 // bridge returns what to publish in place of the Snapshot s, made of these slices.
 func (d *deal) bridge(s *discovery.Snapshot, of map[string]*kubeapi.EndpointSlice) *discovery.Snapshot {
 	before := d.ports
-	d.ports = make(map[string]string, len(of))
+	d.ports = make(map[string]dealt, len(of))
 	for name, slice := range of {
-		if len(slice.Endpoints) > 0 {
-			d.ports[name] = portsOf(slice)
+		if len(slice.Endpoints) == 0 {
+			continue
 		}
-	}
-	for name, now := range d.ports {
-		if was, known := before[name]; known && was != now {
+		was, known := before[name]
+		if known && was.slice == slice { // nearly all of them, and objects do not change
+			d.ports[name] = was
+			continue
+		}
+		now := dealt{slice, portsOf(slice)}
+		d.ports[name] = now
+		if known && was.ports != now.ports {
 			if d.lost == nil {
 				d.lost, d.over = make(map[string]bool), time.After(moveTime)
 			}
-			d.lost[was] = true
+			d.lost[was.ports] = true
 		}
 	}
 	if d.lost != nil && !d.unfinished() {
@@ -57,8 +68,8 @@ func (d *deal) bridge(s *discovery.Snapshot, of map[string]*kubeapi.EndpointSlic
 
 // unfinished reports whether a slice has ports that another one has lost.
 func (d *deal) unfinished() bool {
-	for _, ports := range d.ports {
-		if d.lost[ports] {
+	for _, now := range d.ports {
+		if d.lost[now.ports] {
 			return true
 		}
 	}
