@@ -1,14 +1,15 @@
 package balancer
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/sidestep-lb/sidestep/discovery"
 )
 
-// A CallError says where a call went that failed: a request of httpbalancer, or a
-// call through the interceptors of grpcbalancer. Both adapters have it in their
-// errors:
+// A CallError says where a call went that failed: a request of httpbalancer, a call
+// through the interceptors of grpcbalancer, or a dial of dialbalancer. Their errors
+// have it:
 //
 //	if failed, ok := errors.AsType[*balancer.CallError](err); ok {
 //		log.Print(failed.Target, failed.Endpoint, failed.Attempts)
@@ -35,6 +36,12 @@ func (e *CallError) Error() string {
 		return fmt.Sprintf("%s: %v", e.Target, e.Err)
 	}
 	return fmt.Sprintf("%s: attempt %d, to %s: %v", e.Target, e.Attempts, e.Endpoint, e.Err)
+}
+
+// Timeout reports whether Err is a time-out. The *net.OpError of a dial asks.
+func (e *CallError) Timeout() bool {
+	var t interface{ Timeout() bool }
+	return errors.As(e.Err, &t) && t.Timeout()
 }
 
 // Unwrap returns Err.

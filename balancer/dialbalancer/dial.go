@@ -26,7 +26,7 @@ const (
 
 // DialContext connects to a pod, as the address says: see the package comment. It is
 // a dial function as a net.Dialer has one, and so are its errors: a *net.OpError,
-// which wraps an [Error] if pods could not be reached, and else what discovery says,
+// which wraps a *balancer.CallError if pods could not be reached, and else what discovery says,
 // such as discovery.ErrNoEndpoints. It waits for the first endpoints no longer than
 // ctx lets it. The networks tcp, tcp4 and tcp6 are balanced.
 func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
@@ -47,7 +47,7 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 	case pod != nil:
 		conn, err = d.attempt(ctx, network, d.balancer.Take(pod), "")
 		if err != nil {
-			err = &Error{d.target, *pod.Endpoint(), 1, cause(err)}
+			err = d.callError(pod, 1, err)
 		}
 	case balanced:
 		conn, err = d.balance(ctx, network)
@@ -152,13 +152,18 @@ func (d *Dialer) balance(ctx context.Context, network string) (net.Conn, error) 
 		if err == nil {
 			return conn, nil
 		}
-		failed = &Error{d.target, *backend.Endpoint(), attempts, cause(err)}
+		failed = d.callError(backend, attempts, err)
 		if attempts == maxAttempts || ctx.Err() != nil {
 			return nil, failed
 		}
 		request.Tried, reason = append(request.Tried, backend), balancer.NotSent
 		d.balancer.Retried(reason)
 	}
+}
+
+// callError returns an error that says which pod was tried last.
+func (d *Dialer) callError(pod *adapter.Backend, attempts int, err error) error {
+	return &balancer.CallError{Target: d.target.String(), Endpoint: pod.Endpoint(), Attempts: attempts, Err: cause(err)}
 }
 
 // pick returns a backend for a connection, which counts as open there, and waits for

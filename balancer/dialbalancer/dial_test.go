@@ -87,11 +87,11 @@ func TestACallTriesThreePodsAtMostAndOneWhenNoneIsFit(t *testing.T) {
 			if !errors.Is(err, syscall.ECONNREFUSED) || !errors.As(err, &op) || op.Op != "dial" {
 				t.Fatalf("got %v, want a dial error that says that the connection was refused", err)
 			}
-			var own *dialbalancer.Error
-			if !errors.As(err, &own) || own.Target.Service != "redis" || own.Endpoint.Pod == "" || i == 0 && own.Attempts != 3 {
-				t.Errorf("got %#v, want an Error with its target, endpoint and attempts", own)
+			var own *balancer.CallError
+			if !errors.As(err, &own) || own.Target != "k8s:///redis.shop:redis" || own.Endpoint.Pod == "" || i == 0 && own.Attempts != 3 {
+				t.Errorf("got %#v, want a CallError with its target, endpoint and attempts", own)
 			}
-			if i == 0 && !strings.HasPrefix(err.Error(), "dial tcp redis.shop:6379: 10.0.0.") {
+			if i == 0 && !strings.HasPrefix(err.Error(), "dial tcp redis.shop:6379: k8s:///redis.shop:redis: attempt 3, to 10.0.0.") {
 				t.Errorf("the error is %q", err)
 			}
 			if n := c.dials(); n != want {
@@ -253,9 +253,9 @@ func TestAKnownPodsAddressIsThatPod(t *testing.T) {
 		}
 		c.get("a").with(refuse)
 		_, err := d.DialContext(t.Context(), "tcp", "10.0.0.1:6379")
-		var own *dialbalancer.Error
+		var own *balancer.CallError
 		if !errors.As(err, &own) || own.Endpoint.Pod != "a" || own.Attempts != 1 {
-			t.Errorf("got %v, want an Error of a", err)
+			t.Errorf("got %v, want a CallError of a", err)
 		}
 	})
 }

@@ -86,7 +86,7 @@ func (c Config) Validate() error {
 	}
 	switch {
 	case c.Balancer.NewPolicy != nil:
-		return errors.New("Balancer.NewPolicy: in gRPC such a policy needs a name, see NewBuilder")
+		return errors.New("Balancer.NewPolicy: in gRPC such a policy needs a name, see balancer.RegisterPolicy")
 	case c.MaxConnections < 0:
 		return fail("MaxConnections", c.MaxConnections, "is negative")
 	case c.StreamsPerConnection < 0:

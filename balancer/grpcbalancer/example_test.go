@@ -7,7 +7,6 @@ import (
 	"net"
 
 	"google.golang.org/grpc"
-	gbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -200,7 +199,7 @@ func ExampleAll() {
 	// <nil>
 }
 
-// firstFit is a policy of one's own: the first backend that may have the request.
+// firstFit is a policy of your own: the first backend that may have the request.
 type firstFit struct{}
 
 func (firstFit) Picker(backends []*balancer.Backend) balancer.Picker { return firstFitPicker(backends) }
@@ -217,15 +216,15 @@ func (p firstFitPicker) Pick(r balancer.Request) *balancer.Backend {
 }
 
 func init() {
-	gbalancer.Register(grpcbalancer.NewBuilder("first_fit", func(func() uint64) balancer.Policy { return firstFit{} }))
+	balancer.RegisterPolicy("first_fit", func(func() uint64) balancer.Policy { return firstFit{} })
 }
 
-func ExampleNewBuilder() {
+func ExampleNewClient_registeredPolicy() {
 	one, stop := serve()
 	defer stop()
-	conn, err := grpc.NewClient("static:///"+one, append(grpcbalancer.DialOptions(balancer.Config{}),
-		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig": [{"first_fit": {"maxInFlight": 100}}]}`),
-		grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+	conn, err := grpcbalancer.NewClient("static:///"+one, grpcbalancer.Config{
+		Balancer: balancer.Config{Policy: "first_fit", MaxInFlight: 100},
+	}, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		panic(err)
 	}

@@ -15,9 +15,8 @@ import (
 // A policy balances one channel. gRPC calls its methods one at a time.
 type policy struct {
 	// Set at the start and read-only.
-	cc        gbalancer.ClientConn
-	target    string
-	newPolicy NewPolicy // nil where the config names one
+	cc     gbalancer.ClientConn
+	target string
 
 	config *lbConfig // that of pool
 	pool   *pool     // nil before the first update
@@ -44,7 +43,7 @@ func (p *policy) configure(lb any, logger *slog.Logger) error {
 	if p.pool != nil && reflect.DeepEqual(config, p.config) {
 		return nil
 	}
-	next, err := newPool(p.cc, p.target, config, p.newPolicy, logger)
+	next, err := newPool(p.cc, p.target, config, logger)
 	if err != nil {
 		return fmt.Errorf("%s: %w", Name, err)
 	}

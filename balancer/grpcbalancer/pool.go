@@ -62,7 +62,7 @@ type pool struct {
 	chosen  int                            // calls that wait for one certain backend, see all.go; guarded by mu
 }
 
-func newPool(cc gbalancer.ClientConn, target string, config *lbConfig, newPolicy NewPolicy, logger *slog.Logger) (*pool, error) {
+func newPool(cc gbalancer.ClientConn, target string, config *lbConfig, logger *slog.Logger) (*pool, error) {
 	p := &pool{
 		cc:           cc,
 		target:       target,
@@ -80,7 +80,6 @@ func newPool(cc gbalancer.ClientConn, target string, config *lbConfig, newPolicy
 	p.dials = dials{pool: p, limit: maxDials}
 	p.calls.New = p.newCall
 	complete := config.Config
-	complete.NewPolicy = newPolicy
 	var err error
 	p.balancer, err = adapter.New(complete, adapter.Hooks{
 		Name: target, Adapter: "grpc", Client: config.Name, Logger: logger,
