@@ -127,7 +127,7 @@ func (c *backendConn) closeIf(may func() bool) {
 		unused = append(unused, slices.DeleteFunc(slices.Clone(l.shared), func(c *conn) bool { return !c.users.shut() })...)
 		unused = append(unused, l.idle...)
 		l.shared, l.idle = nil, nil
-		for l.deliver(waitResult{err: errLeft}) {
+		for l.deliverLocked(waitResult{err: errLeft}) {
 		}
 	}
 	open := maps.Clone(c.open)

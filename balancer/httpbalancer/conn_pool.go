@@ -151,7 +151,7 @@ func (l *connPool) find(ctx context.Context) (found, error) {
 // changes is still the same, there has been none since.
 func (l *connPool) look() (f found, changes uint64, err error) {
 	l.owner.mu.Lock()
-	if c, err := l.pop(); c != nil || err != nil {
+	if c, err := l.popLocked(); c != nil || err != nil {
 		l.owner.mu.Unlock()
 		return found{conn: c}, 0, err
 	}
@@ -181,8 +181,8 @@ func (l *connPool) look() (f found, changes uint64, err error) {
 	return found{}, changes, nil
 }
 
-// pop returns an idle connection, if there is one. It is called with mu held.
-func (l *connPool) pop() (*conn, error) {
+// popLocked returns an idle connection, if there is one. It is called with mu held.
+func (l *connPool) popLocked() (*conn, error) {
 	if l.owner.closed {
 		return nil, errLeft
 	}
@@ -209,12 +209,12 @@ func (l *connPool) keep(c *conn) bool {
 	switch {
 	case l.owner.closed, c.gone:
 		return false
-	case l.grantIdle(c):
+	case l.deliverIdleLocked(c):
 		return true // a request in flight may wait though the backend is leaving
 	case l.owner.leaving.Load():
 		return false
 	}
-	if l.owner.idleConns() >= l.owner.pool.transport.limits.idle {
+	if l.owner.idleConnsLocked() >= l.owner.pool.transport.limits.idle {
 		return false
 	}
 	c.idle = time.Now()
@@ -223,11 +223,11 @@ func (l *connPool) keep(c *conn) bool {
 	return true
 }
 
-// grantIdle gives an HTTP/1 connection to the first in the queue. It is called with
+// deliverIdleLocked gives an HTTP/1 connection to the first in the queue. It is called with
 // mu held.
-func (l *connPool) grantIdle(c *conn) bool {
+func (l *connPool) deliverIdleLocked(c *conn) bool {
 	c.idle = time.Time{} // it does not wait
-	return l.deliver(waitResult{conn: c})
+	return l.deliverLocked(waitResult{conn: c})
 }
 
 // drop makes an HTTP/2 connection get no new requests.

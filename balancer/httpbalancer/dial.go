@@ -75,7 +75,7 @@ func (l *connPool) dialled(ctx context.Context, c *conn, err error) {
 		l.owner.conns--
 		// Those who wait for one connection together have waited for this one.
 		for range l.share() {
-			if !l.deliver(waitResult{err: &dialError{err}}) {
+			if !l.deliverLocked(waitResult{err: &dialError{err}}) {
 				break
 			}
 		}
@@ -96,7 +96,7 @@ func (l *connPool) add(c *conn) bool {
 	if c.countingConn.closed {
 		// A request has to learn that, or it would have another made, which
 		// might be closed at once, too.
-		result := l.deliver(waitResult{conn: c})
+		result := l.deliverLocked(waitResult{conn: c})
 		l.owner.remove(c)
 		return result
 	}
@@ -108,7 +108,7 @@ func (l *connPool) add(c *conn) bool {
 	}
 	l.shared = append(slices.Clip(l.shared), c)
 	l.changes++
-	for l.deliver(waitResult{conn: c}) {
+	for l.deliverLocked(waitResult{conn: c}) {
 	}
 	return true
 }

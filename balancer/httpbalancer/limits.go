@@ -65,8 +65,8 @@ func (c *backendConn) makeRoom(l *connPool) {
 	}
 }
 
-// idleConns is called with mu held.
-func (c *backendConn) idleConns() (n int) {
+// idleConnsLocked is called with mu held.
+func (c *backendConn) idleConnsLocked() (n int) {
 	for _, l := range c.connPools {
 		n += len(l.idle)
 	}
@@ -104,7 +104,7 @@ func (c *backendConn) expire() {
 		clear(l.idle[len(kept):])
 		l.idle = kept
 	}
-	if c.idleConns() > 0 && !c.closed {
+	if c.idleConnsLocked() > 0 && !c.closed {
 		c.expiry = time.AfterFunc(timeout-now.Sub(oldest), c.expire)
 	}
 	c.mu.Unlock()

@@ -36,11 +36,11 @@ func (r *redial) start() {
 	}
 	switch {
 	case !r.reached.IsZero() && time.Since(r.reached) < max(r.delay, health.RetryDelay(0, rand.Uint64)):
-		r.schedule(r.attempt + 1)
+		r.scheduleLocked(r.attempt + 1)
 	case r.conn.refuses.Load():
-		r.schedule(0)
+		r.scheduleLocked(0)
 	default:
-		r.schedule(atOnce)
+		r.scheduleLocked(atOnce)
 	}
 }
 
@@ -58,8 +58,8 @@ func (r *redial) stop() {
 	}
 }
 
-// schedule is called with mu held.
-func (r *redial) schedule(attempt int) {
+// scheduleLocked is called with mu held.
+func (r *redial) scheduleLocked(attempt int) {
 	r.timer = nil
 	if b := r.backend; r.stopped || b.Reachable() || b.Left() {
 		return
@@ -89,7 +89,7 @@ func (r *redial) try() {
 	if reached {
 		r.reached = time.Now()
 	}
-	r.schedule(r.attempt + 1)
+	r.scheduleLocked(r.attempt + 1)
 }
 
 // revive makes a connection of the kind that requests have needed, and reports

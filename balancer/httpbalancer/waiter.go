@@ -10,7 +10,7 @@ type waiter struct {
 	result chan waitResult // holds one
 }
 
-// A result is a connection to try, or why there is none, or neither: look again.
+// A waitResult is a connection to try, or why there is none, or neither: look again.
 type waitResult struct {
 	conn *conn
 	err  error
@@ -52,8 +52,8 @@ func (l *connPool) redeliver(g waitResult) {
 	}
 }
 
-// deliver gives g to the first in the queue. It is called with mu held.
-func (l *connPool) deliver(g waitResult) bool {
+// deliverLocked gives g to the first in the queue. It is called with mu held.
+func (l *connPool) deliverLocked(g waitResult) bool {
 	if len(l.waiting) == 0 {
 		return false
 	}
@@ -70,12 +70,12 @@ func (l *connPool) notify() {
 	}
 	l.owner.mu.Lock()
 	defer l.owner.mu.Unlock()
-	l.wake()
+	l.wakeLocked()
 }
 
-// wake is notify with mu held.
-func (l *connPool) wake() {
+// wakeLocked is notify with mu held.
+func (l *connPool) wakeLocked() {
 	l.changes++
-	for l.deliver(waitResult{}) {
+	for l.deliverLocked(waitResult{}) {
 	}
 }

@@ -27,7 +27,7 @@ func (w *warmer) learn(key poolKey) {
 	defer w.mu.Unlock()
 	if !w.known && !key.http1 {
 		w.key, w.known = key, true
-		w.startWorker()
+		w.startWorkerLocked()
 	}
 }
 
@@ -36,11 +36,11 @@ func (w *warmer) add(c *backendConn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.waiting = append(w.waiting, c)
-	w.startWorker()
+	w.startWorkerLocked()
 }
 
-// startWorker is called with mu held.
-func (w *warmer) startWorker() {
+// startWorkerLocked is called with mu held.
+func (w *warmer) startWorkerLocked() {
 	for w.known && w.workers < min(maxWarming, len(w.waiting)) && w.pool.hold() {
 		w.workers++
 		go w.work()
